@@ -5,7 +5,7 @@ the others. What is written to disk is rank 0's (`RankGroup.writes`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Any, TypeVar
 
@@ -19,6 +19,8 @@ class RankGroup:
 
     rank = 0
     size = 1
+    node_ranks = 1
+    """Ranks on each machine."""
     lanes = 1
     """Replicas of a model on each rank: its threads on a CPU, one on a GPU."""
 
@@ -43,6 +45,10 @@ class RankGroup:
 
     def barrier(self, verb: str) -> None:
         """Wait until every rank is here."""
+
+    def exchanging(self, verb: str) -> AbstractContextManager[None]:
+        """Let a library exchange data between all ranks in the block; RankError where that breaks off."""
+        return nullcontext()
 
     def add_gradients(self, lanes: Sequence[Sequence[Tensor]], active: int, verb: str) -> None:
         """Leave the sum over the lanes of all ranks in the `.grad` of the first lane's parameters (`gradients`)."""

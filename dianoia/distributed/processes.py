@@ -62,6 +62,7 @@ class ProcessGroup(RankGroup):
             RankError: the others have not come in time.
         """
         self.rank, self.size, self.lanes, self.device = placement.rank, placement.size, lanes, device  # fmt: skip
+        self.node_ranks = placement.local_size
         self._placement, self._on_point = placement, on_point
         self._exchanges = self._claims = 0
         self._point = "start"
@@ -168,6 +169,13 @@ class ProcessGroup(RankGroup):
         with self._waiting(verb):
             self._meet(verb)
             add_over_ranks(lanes, active, self.lanes)
+
+    @contextmanager
+    def exchanging(self, verb: str) -> Iterator[None]:
+        """See `RankGroup.exchanging`."""
+        with self._waiting(verb):
+            self._meet(verb)
+            yield
 
     def claims(self, total: int) -> Callable[[], int | None]:
         """See `RankGroup.claims`; the numbers are counted in the store."""

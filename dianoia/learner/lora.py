@@ -25,11 +25,13 @@ from typing import Any
 import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.utils import parametrize
 from transformers import PreTrainedModel
 
 from dianoia.base.errors import ConfigError
 from dianoia.config.lora_table import LoRASettings, unmatched_message
+from dianoia.distributed.group import ranks
 from dianoia.learner.shards import is_sharded, whole
 
 ADAPTER = "adapter"
@@ -235,8 +237,12 @@ class MergedWeights(Mapping[str, Tensor]):
                 self._tensors[name] = tensor
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = whole(self._tensors[name])
-        return self._adapters[name].merged(tensor) if name in self._adapters else tensor
+        tensor = self._tensors[name]
+        if not isinstance(tensor, DTensor):
+            return self._adapters[name].merged(tensor) if name in self._adapters else tensor
+        with ranks().exchanging(f"gather {name}"):
+            tensor = whole(tensor)
+            return self._adapters[name].merged(tensor) if name in self._adapters else tensor
 
     def shape(self, name: str) -> torch.Size:
         """Return the shape of a tensor without forming or gathering it."""
@@ -259,7 +265,7 @@ def merged_model(model: PreTrainedModel, keep: bool = True) -> PreTrainedModel |
     in shards every tensor is gathered (collective), and ranks that do not `keep` the result get None.
     """
     if not has_adapters(model) and not is_sharded(model):
-        return model
+        return model if keep else None
     weights = {}
     for name, tensor in MergedWeights(model).items():
         if keep:
@@ -305,7 +311,8 @@ def save_adapter(folder: Path, model: PreTrainedModel, write: bool = True) -> No
         tensors |= {
             f"base_model.model.{name}.{key}": weight for key, weight in head.state_dict().items()
         }
-    saved = {name: whole(tensor).detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with ranks().exchanging("gather adapters"):
+        saved = {name: whole(t).detach().cpu().contiguous() for name, t in tensors.items()}
     if not write:
         return
     ends = sorted({name.rpartition(".")[2] for name in layers})

@@ -74,13 +74,13 @@ class ShardReplicas(Generic[M]):
     @property
     def count(self) -> int:
         """Number of ranks."""
-        return self.sharding.size
+        return self.sharding.group.size
 
     def ask(self, question: Callable[[M], R]) -> R:
         """Return the answer of a function that may run the model, without gradients. Collective."""
-        with torch.no_grad():
+        with self.sharding.group.exchanging("ask the model"), torch.no_grad():
             answer: R = self._call(question)
-        self._drop_gathered()
+            self._drop_gathered()
         return answer
 
     def run(self, job: Callable[[M, Sequence[B]], R], micro_batches: Sequence[B]) -> list[R]:
@@ -94,8 +94,9 @@ class ShardReplicas(Generic[M]):
                 job(model, filling)
             return result
 
-        result: R = self._call(jobs)
-        self._drop_gathered()
+        with self.sharding.group.exchanging("forward passes"):
+            result: R = self._call(jobs)
+            self._drop_gathered()
         return self._gather(result)[: len(shares)]
 
     def accumulate(
@@ -106,31 +107,26 @@ class ShardReplicas(Generic[M]):
         shares, mine = self._shares(micro_batches)
         count = len(shares[0])
         reports: list[R] = []
-        for index in range(count):
-            is_last = index == count - 1
-            self._root.set_requires_gradient_sync(is_last or self.sums_each_micro_batch)
-            is_filling = index >= len(mine)
-            micro_batch = micro_batches[0] if is_filling else mine[index]
-            value, report = self._call(loss, micro_batch)
-            if is_filling:
-                value = value * 0.0
-            else:
-                reports.append(report)
-            value.backward()  # type: ignore[no-untyped-call]
+        with self.sharding.group.exchanging("forward and backward passes"):
+            for index in range(count):
+                is_last, is_filling = index == count - 1, index >= len(mine)
+                self._root.set_requires_gradient_sync(is_last or self.sums_each_micro_batch)
+                value, report = self._call(loss, micro_batches[0] if is_filling else mine[index])
+                if is_filling:
+                    value = value * 0.0
+                else:
+                    reports.append(report)
+                value.backward()  # type: ignore[no-untyped-call]
         return self._gather(reports)[: len(shares)]
 
     def gradient_norm(self, parameters: Sequence[Tensor]) -> float:
         """Return the Euclidean norm of the whole gradients, the same on every rank. Collective."""
-        squares = [
-            own_rows(parameter.grad).double().square().sum()
-            for parameter in parameters
-            if parameter.grad is not None
-        ]
-        # float64 and one order: all ranks clip by one number.
-        total = torch.stack(squares).sum() if squares else torch.zeros((), dtype=torch.float64)
-        totals = [torch.zeros_like(total) for _ in range(self.sharding.shard_group.size())]
-        dist.all_gather(totals, total, group=self.sharding.shard_group)
-        return math.sqrt(sum(map(float, totals)))
+        # float64, and one order of the ranks: all clip by one number.
+        gradients = [own_rows(p.grad) for p in parameters if p.grad is not None]
+        squares = [gradient.double().square().sum() for gradient in gradients]
+        everyone = self._gather(float(torch.stack(squares).sum()) if squares else 0.0)
+        # Further models have the same gradient, and their rows count once.
+        return math.sqrt(sum(everyone[: self.sharding.ranks_per_model]))
 
     def all_agree(self, answer: bool) -> bool:
         """Return True if `answer` is True on every rank. Collective."""
@@ -152,7 +148,7 @@ class ShardReplicas(Generic[M]):
     def _shares(self, micro_batches: Sequence[B]) -> tuple[list[Sequence[B]], Sequence[B]]:
         """Return the micro-batches of every rank, the first of which has the most, and those of this one."""
         shares = split_round_robin(micro_batches, self.count)
-        rank = self.sharding.rank
+        rank = self.sharding.group.rank
         return shares, shares[rank] if rank < len(shares) else []
 
     def _drop_gathered(self) -> None:
@@ -162,9 +158,7 @@ class ShardReplicas(Generic[M]):
 
     def _gather(self, value: R) -> list[R]:
         """Return the values of all ranks, in their order."""
-        values: list[Any] = [None] * self.count
-        dist.all_gather_object(values, value)
-        return values
+        return self.sharding.group.gather(value, "gather results")
 
 
 def _call(model: M, function: Callable[..., R], *arguments: Any) -> R:

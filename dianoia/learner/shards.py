@@ -9,8 +9,9 @@ Functions that say "collective" exchange data between the ranks: all ranks call 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -18,7 +19,12 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
+
+from dianoia.distributed.group import RankGroup
+
+P = TypeVar("P", bound=PreTrainedModel)
 
 TensorOf = Callable[[str, Tensor], Tensor]
 """(name, parameter or buffer without memory) -> its contents on this rank: a `DTensor` for a parameter in shards."""
@@ -31,17 +37,20 @@ class Sharding:
     `mesh` has the dimension `shard`, or `replicate` and `shard`: each row of the second is one model in shards.
     """
 
+    group: RankGroup
+    """All ranks."""
     mesh: DeviceMesh
 
     @classmethod
-    def over(cls, device: torch.device, ranks: int, ranks_per_model: int) -> "Sharding":
-        """Return the sharding of `ranks` processes in which each `ranks_per_model` neighbours hold a model. Collective."""
-        models, rest = divmod(ranks, ranks_per_model)
+    def over(cls, group: RankGroup, device: torch.device, ranks_per_model: int) -> "Sharding":
+        """Return the sharding in which each `ranks_per_model` neighbours hold a model. Collective."""
+        models, rest = divmod(group.size, ranks_per_model)
         assert not rest, "whole models only"
+        sizes = {"replicate": models, "shard": ranks_per_model}
         if models == 1:
-            return cls(init_device_mesh(device.type, (ranks,), mesh_dim_names=("shard",)))
-        shape, names = (models, ranks_per_model), ("replicate", "shard")
-        return cls(init_device_mesh(device.type, shape, mesh_dim_names=names))
+            del sizes["replicate"]
+        shape, names = tuple(sizes.values()), tuple(sizes)
+        return cls(group, init_device_mesh(device.type, shape, mesh_dim_names=names))
 
     @property
     def device(self) -> torch.device:
@@ -52,19 +61,9 @@ class Sharding:
         )
 
     @property
-    def rank(self) -> int:
-        """Number of this process among those of the mesh."""
-        return self.mesh.get_rank()
-
-    @property
-    def size(self) -> int:
-        """Number of processes."""
-        return self.mesh.size()
-
-    @property
-    def shard_group(self) -> dist.ProcessGroup:
-        """The processes that hold one model."""
-        return self.mesh.get_group("shard")
+    def ranks_per_model(self) -> int:
+        """Number of ranks that hold one model together."""
+        return self.mesh["shard"].size()
 
 
 # From whole to shards -----------------------------------------------------------------------------
@@ -87,6 +86,25 @@ def take_tensors(model: nn.Module) -> dict[str, Tensor]:
             empty[id(tensor)] = without_memory(tensor)
         _replace(model, name, empty[id(tensor)])
     return tensors
+
+
+def load_on_first_rank(load: Callable[[], P], group: RankGroup) -> P:
+    """Return the model that `load` reads on rank 0, and its structure, without memory, on all other ranks. Collective."""
+    if group.rank == 0:
+        model = load()
+        dtypes = {name: tensor.dtype for name, tensor in _named_tensors(model)}
+        group.broadcast(
+            (type(model), model.config, model.generation_config, dtypes), "read the model"
+        )
+        return model
+    kind, config, generation, dtypes = group.broadcast(cast(Any, None), "read the model")
+    with torch.device("meta"):
+        structure: P = kind(config)
+    for name, tensor in _named_tensors(structure):
+        tensor.data = tensor.data.to(dtypes[name])
+    structure.generation_config = generation
+    nn.Module.eval(structure)
+    return structure
 
 
 def shard_structure(model: nn.Module, sharding: Sharding) -> None:
@@ -115,7 +133,7 @@ def from_first_rank(tensors: Mapping[str, Tensor], sharding: Sharding) -> Tensor
     """Return the contents that rank 0 has in `tensors`; what other ranks have there is not read. Collective."""
 
     def contents(name: str, tensor: Tensor) -> Tensor:
-        if sharding.rank == 0:
+        if sharding.group.rank == 0:
             whole_tensor = tensors[name].detach().to(sharding.device)
         else:
             # Never written and, where it is split, never read: on a CPU it takes no memory.
@@ -147,6 +165,50 @@ def from_shards(model: nn.Module, prefix: str = "") -> TensorOf:
         return original.detach() if is_frozen else original.detach().clone()
 
     return contents
+
+
+def whole_copy(model: P, sharding: Sharding) -> P:
+    """Return a copy of the model that rank 0 has, on the device of each rank. Collective."""
+    tensors = dict(_named_tensors(model))
+    blank = {
+        id(tensor): _like(tensor, torch.empty_like(tensor, device="meta"))
+        for tensor in tensors.values()
+    }
+    copy = deepcopy(model, cast(dict[int, Any], blank))
+    fill_tensors(copy, from_first_rank(tensors, sharding))
+    return copy
+
+
+class FirstRankWeights(Mapping[str, Tensor]):
+    """Parameters and persistent buffers that rank 0 has, each sent to all ranks when it is read, to be copied.
+
+    All ranks read the same names in the same order.
+    """
+
+    def __init__(self, model: nn.Module, group: RankGroup) -> None:
+        self._tensors: dict[str, Tensor] = model.state_dict()
+        self._group = group
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self._tensors[name]
+        if self._group.rank:
+            tensor = torch.empty(tensor.shape, dtype=tensor.dtype)
+        with self._group.exchanging(f"send {name}"):
+            dist.broadcast(tensor, src=0)
+        return tensor
+
+    def shape(self, name: str) -> torch.Size:
+        """Return the shape of a tensor without sending it."""
+        return self._tensors[name].shape
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 def rows_of(whole_tensor: Tensor, like: DTensor) -> Tensor:

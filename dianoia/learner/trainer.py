@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.config import OptimizerSettings
+from dianoia.distributed.group import ranks
 from dianoia.learner.checkpoint_folder import Usage, save_checkpoint
 from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
 from dianoia.learner.lora import ADAPTER, MergedWeights, has_adapters, merged_model, save_adapter
@@ -168,11 +169,6 @@ class Trainer(Generic[M]):
     def ask(self, question: Callable[[M], R]) -> R:
         """Return the answer of a function that may run the model, before the model is copied or trained."""
         return question(self.model) if self.shards is None else self.shards.ask(question)
-
-    @property
-    def writes(self) -> bool:
-        """Return True on the one rank that writes what the ranks of a model have gathered."""
-        return self.shards is None or self.shards.sharding.rank == 0
 
     def exchange(self, change: Callable[[M], object]) -> None:
         """Let `change` exchange the functions of the model's layers, and of what copies of the model are made of."""
@@ -391,10 +387,13 @@ class Learner:
     def save_state(self, folder: Path, progress: Mapping[str, Any]) -> None:
         """Replace the state in `folder` by this learner's; `progress` holds plain values of the caller's own.
 
-        Of a model in shards, whole tensors are written, so that any number of ranks resumes; collective, rank 0 writes.
+        Every rank calls this and rank 0 writes. Of a model in shards it writes whole tensors, so that any number of ranks
+        resumes.
         """
-        learner = gathered(self.state_dict(), keep=self.trainer.writes)
-        if self.trainer.writes:
+        group = ranks()
+        with group.exchanging("gather the state"):
+            learner = gathered(self.state_dict(), keep=group.writes)
+        if group.writes:
             save_state(folder, {"learner": learner, "progress": dict(progress)}, self.step)
 
     def load_state(self, folder: Path) -> dict[str, Any] | None:
@@ -422,10 +421,11 @@ class Learner:
     def write(self, folder: Path, save: Callable[[PreTrainedModel], None]) -> None:
         """Let `save` write an ordinary model with these weights into `folder`, then add the adapters where there are some.
 
-        Collective where the model is in shards; rank 0 writes.
+        Every rank calls this and rank 0 writes.
         """
-        model = merged_model(self.model, self.trainer.writes)
+        writes = ranks().writes
+        model = merged_model(self.model, writes)
         if model is not None:
             save(model)
         if has_adapters(self.model):
-            save_adapter(folder / ADAPTER, self.model, self.trainer.writes)
+            save_adapter(folder / ADAPTER, self.model, writes)

@@ -4,6 +4,7 @@ In: a loaded transformers model. Out: a `Sampler` with a copy of its weights.
 """
 
 import logging
+from collections.abc import Mapping
 
 import torch
 from transformers import PreTrainedModel
@@ -25,11 +26,12 @@ def make_sampler(
     slots: int = 256,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Sampler:
     """Return a sampler with a copy of the model's present weights, as version 0.
 
     slots: samples decoded at a time. dtype: of weights and KV cache; by default float32 on a CPU and
-    the model's own elsewhere. device: by default the model's.
+    the model's own elsewhere. device: by default the model's. weights: the native sampler takes these and not the model's.
     """
     target = torch.device(device) if device is not None else model.device
     chosen_dtype = dtype or (torch.float32 if target.type == "cpu" else model.dtype)
@@ -43,7 +45,7 @@ def make_sampler(
         )
         return TransformersSampler(model, slots=slots, dtype=chosen_dtype, device=target)
     sampler = NativeSampler(model.config, slots=slots, dtype=chosen_dtype, device=target)
-    sampler.load(WeightUpdate(0, model.state_dict()))
+    sampler.load(WeightUpdate(0, model.state_dict() if weights is None else weights))
     # the caller may go on to train this model or to drop it, so the copy cannot wait for `generate`
     sampler.pull()
     return sampler

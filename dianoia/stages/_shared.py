@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from dianoia.base.files import whole_folder
 from dianoia.base.records import Problem, SamplingParams
 from dianoia.base.stopping import stop_if_requested
 from dianoia.config import SamplingSettings
+from dianoia.distributed.group import ranks
 from dianoia.learner.trainer import Learner
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages.context import StageContext
@@ -33,7 +35,7 @@ class Training(ABC):
 
     @abstractmethod
     def write_checkpoint(self, folder: Path) -> None:
-        """Write an ordinary Hugging Face folder."""
+        """Write an ordinary Hugging Face folder by `Learner.write`, which every rank calls."""
 
     def load_state(self) -> Mapping[str, Any] | None:
         """Let the learner resume from the stage's state; returns the `progress` in it, None where there is no state."""
@@ -58,9 +60,10 @@ class Training(ABC):
     def finish(self) -> None:
         """Write the checkpoint."""
         release_space()  # disk space reserved for the next state: there is none
-        # The folder appears under its name only when it is complete.
-        with whole_folder(self.context.directory.checkpoint) as folder:
-            self.write_checkpoint(folder)
+        folder = self.context.directory.checkpoint
+        # Every rank takes part, and rank 0 writes. The folder appears under its name only when it is complete.
+        with whole_folder(folder) if ranks().writes else nullcontext(folder) as part:
+            self.write_checkpoint(part)
 
 
 def sampler_of(

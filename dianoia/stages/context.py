@@ -5,10 +5,11 @@ stage asks its context for them and does not know how many processes or machines
 one device.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError
@@ -26,9 +27,11 @@ from dianoia.learner.lora import add_adapters
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.reward_learner import RewardModelLearner
 from dianoia.learner.reward_model_folder import prepare_padding, start_reward_model
+from dianoia.learner.shards import FirstRankWeights, Sharding, load_on_first_rank, whole_copy
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
+from dianoia.sampler.native.weights import refusal
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.storage.stage_inputs import Context
 from dianoia.text.prompts import Prompts
@@ -71,6 +74,8 @@ class StageContext(Context):
     """The recipe's own templates by name."""
     draw: Draw = field(default_factory=Draw)
     """How the checkpoint of this stage is sampled by those who use it."""
+    sharding: Sharding | None = None
+    """How ranks hold the model in training together; None: each has a copy."""
 
     def template(self, name: str | None) -> Template:
         """Return a template of the recipe, or a built-in one, by name; None: the default."""
@@ -91,16 +96,23 @@ class StageContext(Context):
         """
         source = self.resolve(name)
         dtype = DTYPES["float32" if lora is None else lora.dtype]
-        return StartModel(load_model(source, dtype, self.device), load_tokenizer(source))
+        model = self._load(lambda device: load_model(source, dtype, device))
+        return StartModel(model, load_tokenizer(source))
 
     def reward_model(self, name: str) -> StartModel:
         """Load a model that becomes a reward model, padding included. Raises ModelError."""
         source = self.resolve(name)
         # The scalar head is new and drawn by the recipe's seed; the body has the weights of the source.
-        model = start_reward_model(source, self.seed, self.device)
+        model = self._load(lambda device: start_reward_model(source, self.seed, device))
         tokenizer = load_tokenizer(source)
         prepare_padding(model, tokenizer)
         return StartModel(model, tokenizer)
+
+    def _load(self, load: Callable[[torch.device], PreTrainedModel]) -> PreTrainedModel:
+        """Return a model on the device; where ranks hold it together, on rank 0's CPU alone, to be split from there."""
+        if self.sharding is None:
+            return load(self.device)
+        return load_on_first_rank(lambda: load(torch.device("cpu")), self.sharding.group)
 
     def sampler(
         self,
@@ -122,7 +134,15 @@ class StageContext(Context):
                 f"asks under the template {template_used.name!r}, and the checkpoint was trained under {trained.name!r}"
             )
         # A copy of the weights: the learner changes its own while samples are drawn, and hands them over between steps.
-        sampler = make_sampler(start.model, slots=slots, dtype=DTYPES[dtype])
+        model, weights = start.model, None
+        if self.sharding is not None:
+            if refusal(model.config) is None:
+                weights = FirstRankWeights(model, self.sharding.group)
+            else:
+                model = whole_copy(model, self.sharding)
+        sampler = make_sampler(
+            model, slots=slots, dtype=DTYPES[dtype], device=self.device, weights=weights
+        )
         return RolloutSampler(sampler, start.prompts(template_used), wording)
 
     def judges(self, config: RLStage) -> tuple[Judge, Judge]:
@@ -161,6 +181,7 @@ class StageContext(Context):
             tokens_per_micro_batch=config.tokens_per_micro_batch,
             autocast=config.autocast,
             recompute=config.recompute,
+            sharding=self.sharding,
         )
 
     def supervised_learner(
@@ -175,6 +196,7 @@ class StageContext(Context):
             tokens_per_row=config.tokens_per_micro_batch,
             autocast=config.autocast,
             recompute=config.recompute,
+            sharding=self.sharding,
         )
 
     def reward_model_learner(
@@ -190,4 +212,5 @@ class StageContext(Context):
             tokens_per_micro_batch=config.tokens_per_micro_batch,
             autocast=config.autocast,
             recompute=config.recompute,
+            sharding=self.sharding,
         )

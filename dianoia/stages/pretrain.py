@@ -50,7 +50,9 @@ def run(config: PretrainStage, context: StageContext) -> None:
     torch.manual_seed(context.seed)  # of the model's initial weights
     tokenizer = _tokenizer(config, context)
     model = Qwen3ForCausalLM(_shape(config, tokenizer))
-    nn.Module.to(model, context.device)  # through nn.Module, whose `to` is typed
+    # Ranks that hold the model together split what rank 0 has.
+    device = context.device if context.sharding is None else "cpu"
+    nn.Module.to(model, device)  # through nn.Module, whose `to` is typed
     training = Pretraining(config, context, tokenizer, model)
     training.run()
     training.finish()
@@ -112,6 +114,7 @@ class Pretraining(Training):
             config.tokens // config.tokens_per_step,
             prepare=False,
             replicas=1,
+            sharding=context.sharding,
             title=f"{context.name}: pretraining",
         )
         self.learner = Learner(self.trainer)
