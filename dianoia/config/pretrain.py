@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from dianoia.config.optimizer import OptimizerSettings
-from dianoia.config.settings import Settings
+from dianoia.config.settings import Settings, Shard
 
 
 class ModelShape(Settings):
@@ -121,4 +121,8 @@ class PretrainStage(Settings):
     """Tokens to train on; documents are generated as they are needed, none is replayed."""
     tokens_per_step: int = Field(default=4096, ge=256)
     """Most positions of a batch, padding included; also the unit in which the schedule counts."""
+    shard: Shard = "auto"
+    """Which ranks hold one copy of model, gradients and optimizer together: `none`, the ranks of a `node`, or `all`; `auto`:
+    the first of these with which the stage fits into the memory of a device. Changes memory and speed, and results by
+    rounding alone; nothing in a process by itself, see scale."""
     optimizer: OptimizerSettings

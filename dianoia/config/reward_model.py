@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
-from dianoia.config.settings import Settings
+from dianoia.config.settings import Settings, Shard
 
 
 class PairSettings(Settings):
@@ -57,6 +57,10 @@ class RewardModelStage(Settings):
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""
+    shard: Shard = "auto"
+    """Which ranks hold one copy of model, gradients and optimizer together: `none`, the ranks of a `node`, or `all`; `auto`:
+    the first of these with which the stage fits into the memory of a device. Changes memory and speed, and results by
+    rounding alone; nothing in a process by itself, see scale."""
     checkpoint_every: int = Field(default=100, ge=1)
     """Optimizer steps between two states to resume from."""
     pairs: PairSettings = PairSettings()

@@ -19,7 +19,7 @@ from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
 from dianoia.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.config.sampling import SamplingSettings, refuse_identical_samples
-from dianoia.config.settings import Settings
+from dianoia.config.settings import Settings, Shard
 
 # Keys that only PPO reads, and keys that only algorithms with groups read; set under the other kind they are refused.
 _PPO_KEYS = (
@@ -159,6 +159,10 @@ class RLStage(Settings):
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""
+    shard: Shard = "auto"
+    """Which ranks hold one copy of model, gradients and optimizer together: `none`, the ranks of a `node`, or `all`; `auto`:
+    the first of these with which the stage fits into the memory of a device. Changes memory and speed, and results by
+    rounding alone; nothing in a process by itself, see scale."""
     # Rollouts, not steps: a state within a rollout would have to hold the rollout's samples.
     checkpoint_every: int = Field(default=10, ge=1)
     """Rollouts between two states to resume from."""

@@ -1,6 +1,13 @@
 """The base class of the tables of a recipe."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
+
+Shard = Literal["auto", "none", "node", "all"]
+"""How ranks hold a model in training; a key of every stage that trains."""
+MACHINE_KEYS = frozenset({"shard"})
+"""Keys of stages that belong to the machine and not to the results: a stage that is done stays done when they change."""
 
 
 class Settings(BaseModel):

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
-from dianoia.config.settings import Settings
+from dianoia.config.settings import Settings, Shard
 
 
 class DatasetSettings(Settings):
@@ -70,6 +70,10 @@ class SFTStage(Settings):
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""
+    shard: Shard = "auto"
+    """Which ranks hold one copy of model, gradients and optimizer together: `none`, the ranks of a `node`, or `all`; `auto`:
+    the first of these with which the stage fits into the memory of a device. Changes memory and speed, and results by
+    rounding alone; nothing in a process by itself, see scale."""
     # At most one of this key and the next may be written, see `_one_source_of_evaluation`.
     evaluation_share: float = Field(default=0.05, ge=0, le=0.5)
     """Share of questions held out for the evaluation loss, by a hash of the question; at most 0.5; 0: none."""

@@ -14,6 +14,7 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from dianoia.base.disk_space import release_space
+from dianoia.base.errors import ConfigError
 from dianoia.base.files import SUMS, check_folder, digest, read_table, write_json
 from dianoia.base.progress import Reporter
 from dianoia.base.stopping import stop_if_requested
@@ -28,11 +29,15 @@ from dianoia.config import (
     SampleStage,
     SFTStage,
 )
+from dianoia.distributed.group import ranks
 from dianoia.hardware import devices
 from dianoia.learner.checkpoint_folder import Draw
+from dianoia.learner.shards import Sharding
 from dianoia.pipeline.messages import Request
 from dianoia.recipe.graph import Recipe, Stage, upstream
 from dianoia.recipe.plan.disk import reserve_stage_space
+from dianoia.recipe.plan.layout import Layout
+from dianoia.recipe.plan.run_plan import sharding_of
 from dianoia.stages import (
     demonstrations,
     evaluate,
@@ -93,6 +98,7 @@ def run_stage(request: Request, reporter: Reporter) -> None:
                 progress,
                 recipe.templates,
                 draw_of(name, recipe),
+                _sharding(name, recipe, device),
             )
             _STAGE_MODULES[type(stage)].run(stage, context)
             # The stage has written its last state. The manifest is the last file: it makes the stage done.
@@ -112,6 +118,23 @@ def settle(threads: int, sandbox: str) -> torch.device:
     devices.use_deterministic_kernels(device)
     use_sandbox(sandbox)
     return device
+
+
+def _sharding(name: str, recipe: Recipe, device: torch.device) -> Sharding | None:
+    """Return how the ranks of this stage hold its model together, by its key `shard`; None: each has a copy. Collective."""
+    group = ranks()
+    if group.size == 1:
+        return None
+    layout = Layout(group.size, group.node_ranks)
+    # Rank 0 chooses: another machine may have another memory.
+    choice = sharding_of(name, recipe, layout) if group.rank == 0 else layout.shard
+    together = layout.with_shard(group.broadcast(choice, "choose shards")).group
+    if group.size % together:
+        raise ConfigError(
+            f'stages.{name}: shard = "node": {group.size} ranks in nodes of {together} leave a node with fewer ranks than the '
+            'others, and each node has to hold one copy of the model; start as many ranks on each node, or set shard = "all"'
+        )
+    return None if together == 1 else Sharding.over(group, device, together)
 
 
 class _StageReporter(Reporter):

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dianoia.base.disk_space import free_bytes
 from dianoia.config import EvaluateStage, PreferencesStage, RLStage, SampleStage, SFTStage
+from dianoia.config.settings import Shard
 from dianoia.hardware.gpus import GPUS
 from dianoia.hardware.machine import (
     Machine,
@@ -24,7 +25,7 @@ from dianoia.hardware.machine import (
 from dianoia.recipe.check.missing_inputs import missing_files, missing_inputs
 from dianoia.recipe.check.number_ranges import unusual_numbers
 from dianoia.recipe.graph import Recipe, Stage, sources, upstream
-from dianoia.recipe.plan.disk import run_parts, stage_needs, trains
+from dianoia.recipe.plan.disk import run_parts, stage_needs
 from dianoia.recipe.plan.host_memory import host_memory
 from dianoia.recipe.plan.layout import ALONE, Layout, Sharding
 from dianoia.recipe.plan.memory import Phase, peak
@@ -212,13 +213,12 @@ def plan_run(
     jobs: int = 1,
     gpu: str | None = None,
     layout: Layout = ALONE,
-    shard: Sharding | Literal["auto"] = "auto",
 ) -> RunPlan:
     """Return the plan of a recipe whose inputs have been checked.
 
     `tasks`: what happens to each stage in `run_directory`; `jobs`: how many stages run at the same time; `gpu`: plan for
-    a machine with this GPU, by a name that people type, instead of this machine; `layout`: ranks of each stage; `shard`: how they
-    share a model, `auto` for the first of `none`, `node` and `all` that fits.
+    a machine with this GPU, by a name that people type, instead of this machine; `layout`: ranks of each stage, which
+    share a model as its key `shard` says.
 
     Raises:
         ConfigError: no GPU of that name is known.
@@ -226,8 +226,7 @@ def plan_run(
     # Stages that run at the same time share the cores, so each has fewer threads.
     threads = thread_count(recipe.threads, jobs * (layout.node_ranks if gpu is None else 1))
     machine = this_machine(threads) if gpu is None else other_machine(gpu)
-    if machine.cpu and machine.memory is not None:  # the ranks of a node share its memory
-        machine = replace(machine, memory=machine.memory / layout.node_ranks)
+    machine = _divided(machine, layout)
     task_of = {task.name: task for task in tasks}
     # Without a run directory every stage runs.
     running = [name for name in recipe.stages if name not in task_of or task_of[name].runs]
@@ -255,7 +254,7 @@ def plan_run(
         machine_memory=machine.memory,
         host_memory=None if gpu else main_memory(),
         stages=tuple(
-            _plan_stage(name, recipe, machine, task_of.get(name), work, layout, shard)
+            _plan_stage(name, recipe, machine, task_of.get(name), work, layout)
             for name, work in works.items()
         ),
         problem_notes=tuple(_problem_notes(recipe, running)),
@@ -267,13 +266,12 @@ def plan_run(
         old_outputs=str(run_directory / "stages" / OLD) if run_directory and reruns else None,
     )
     plan = replace(plan, total_seconds=_total_seconds(plan, recipe))
-    widest = layout.with_shard(layout.choices()[-1] if shard == "auto" else shard)
     too_large = any(stage.memory and stage.memory.least for stage in plan.stages)
     if too_large or (machine.cpu and plan.slow_stages):
         return replace(
             plan,
             suggested_gpu=_smallest_gpu(
-                recipe, {name: works[name] for name in running}, machine, widest
+                recipe, {name: works[name] for name in running}, machine, layout
             ),
         )
     return plan
@@ -298,7 +296,10 @@ def _smallest_gpu(
     """
     # Only the kind of device decides how much memory a stage needs.
     any_gpu = other_machine(GPUS[0].name)
-    phases = (_peak(name, recipe, any_gpu, work, layout) for name, work in works.items())
+    phases = (
+        _peak(name, recipe, any_gpu, work, _candidates(recipe.stages[name], layout)[-1])
+        for name, work in works.items()
+    )
     needed = max(phase.bytes for phase in phases) / TIGHT
     present = 0.0 if machine.cpu or machine.memory is None else machine.memory
     sizes = ((gpu, gpu.memory * 1e9) for gpu in GPUS if gpu.has_bfloat16)
@@ -314,7 +315,6 @@ def _plan_stage(
     task: StageTask | None,
     work: StageWork,
     layout: Layout,
-    shard: Sharding | Literal["auto"],
 ) -> StagePlan:
     stage = recipe.stages[name]
     # Nobody has written this template into the recipe, so the plan says which one it is.
@@ -332,7 +332,7 @@ def _plan_stage(
     if task is not None and not task.runs:
         return plan
     size = size_of(name, recipe)
-    layout = _sharded(name, recipe, machine, work, layout, shard)
+    layout = _sharded(name, recipe, machine, work, layout)
     phase = _peak(name, recipe, machine, work, layout)
     host = host_memory(stage, size, machine, layout, phase)
     return replace(
@@ -348,30 +348,47 @@ def _plan_stage(
     )
 
 
-def _sharded(
-    name: str,
-    recipe: Recipe,
-    machine: Machine,
-    work: StageWork,
-    layout: Layout,
-    shard: Sharding | Literal["auto"],
-) -> Layout:
-    """Return the layout with the sharding of the recipe; for `auto` the first that fits, or the widest.
+def sharding_of(name: str, recipe: Recipe, layout: Layout) -> Sharding:
+    """Return how the ranks of `layout` hold the model of a stage on this machine, by its key `shard`."""
+    stage = recipe.stages[name]
+    if len(_candidates(stage, layout)) == 1:
+        return _candidates(stage, layout)[0].shard
+    machine = _divided(this_machine(thread_count(recipe.threads, layout.node_ranks)), layout)
+    work = stage_work(name, recipe, size_of(name, recipe), layout.ranks)
+    return _sharded(name, recipe, machine, work, layout).shard
 
-    A stage that trains nothing has whole copies on every rank.
+
+def _sharded(
+    name: str, recipe: Recipe, machine: Machine, work: StageWork, layout: Layout
+) -> Layout:
+    """Return the layout with the sharding of the stage: the first of its choices that fits, or the widest."""
+    candidates = _candidates(recipe.stages[name], layout)
+    if machine.memory is None:
+        return candidates[0]
+    for candidate in candidates:
+        if _peak(name, recipe, machine, work, candidate).bytes <= TIGHT * machine.memory:
+            return candidate
+    return candidates[-1]
+
+
+def _candidates(stage: Stage, layout: Layout) -> list[Layout]:
+    """Return the layouts that the key `shard` of a stage allows, from the one with least communication.
+
+    A stage that trains nothing has whole copies on every rank, and so has a process by itself.
     """
-    if not trains(recipe.stages[name]):
-        return layout.with_shard("none")
-    if shard != "auto":
-        return layout.with_shard(shard)
-    candidates = [layout.with_shard(choice) for choice in layout.choices()]
-    if machine.memory is not None:
-        for candidate in candidates:
-            phase = _peak(name, recipe, machine, work, candidate)
-            if phase.bytes <= TIGHT * machine.memory:
-                return candidate
-        return candidates[-1]
-    return candidates[0]
+    shard: Shard = getattr(stage, "shard", "none")
+    if layout.ranks == 1:
+        return [layout.with_shard("none")]
+    return [
+        layout.with_shard(choice) for choice in (layout.choices() if shard == "auto" else (shard,))
+    ]
+
+
+def _divided(machine: Machine, layout: Layout) -> Machine:
+    """Return the machine as each rank of it may use it: the ranks of a node without GPUs share its memory."""
+    if machine.memory is None or not machine.cpu:
+        return machine
+    return replace(machine, memory=machine.memory / layout.node_ranks)
 
 
 def _plan_memory(

@@ -29,6 +29,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_table
 from dianoia.bases import shipped_model
 from dianoia.config import FileSettings, path_of
+from dianoia.config.settings import MACHINE_KEYS
 from dianoia.judge.function_files import source_files
 from dianoia.models.hub_config import model_config
 from dianoia.recipe.graph import (
@@ -93,7 +94,7 @@ def fingerprint(name: str, recipe: Recipe, run: RunDirectory) -> Fingerprint:
     return Fingerprint(
         seed=recipe.seed,
         threads=recipe.threads,
-        configuration=stage.model_dump(mode="json") | template_tables,
+        configuration=stage.model_dump(mode="json", exclude=set(MACHINE_KEYS)) | template_tables,
         stages={
             source: record_hash(run.stage(source)) for source in inputs if source in recipe.stages
         },
