@@ -116,6 +116,11 @@ class PolicyLearner(Learner):
         # Whether the steps of this rollout change nothing (`_is_at_rest`).
         self._at_rest = False
 
+    @property
+    def trainers(self) -> list[Trainer[Any]]:
+        """See `Learner`: those of the policy and of the value model."""
+        return [self.trainer] if self.critic is None else [self.trainer, self.critic.trainer]
+
     # One rollout ---------------------------------------------------------------------------------
 
     def prepare(

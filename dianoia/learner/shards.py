@@ -242,7 +242,12 @@ def copy_into(tensor: Tensor, values: Tensor) -> None:
 
 
 def shard_like(whole_tensor: Tensor, like: Tensor) -> Tensor:
-    """Return a copy of a whole tensor in the shards of `like`; whole where `like` is, or is of another shape."""
+    """Return a copy of a whole tensor in the shards of `like`; whole where `like` is, or is of another shape.
+
+    A tensor in shards is returned as it is.
+    """
+    if isinstance(whole_tensor, DTensor):
+        return whole_tensor
     # Copies, all of them: the tensor may lie in a file that is about to be replaced.
     if not isinstance(like, DTensor) or whole_tensor.shape != like.shape:
         return whole_tensor.clone()

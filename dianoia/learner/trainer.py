@@ -13,7 +13,7 @@ and clipping are not stated; they stand in `config.optimizer`. Gradients are cli
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
@@ -37,6 +37,14 @@ from dianoia.learner.shards import (
     is_sharded,
     own_rows,
     shard_like,
+)
+from dianoia.learner.state_parts import (
+    is_in_parts,
+    needs_parts,
+    read_parts,
+    split,
+    whole_bytes,
+    write_parts,
 )
 from dianoia.storage.state import load_state, save_state
 
@@ -294,6 +302,16 @@ class Trainer(Generic[M]):
         self.optimizer.load_state_dict(self._own_optimizer_state(state["optimizer"]))
         self.step = state["step"]
 
+    def begin_averages(self) -> None:
+        """Give every parameter the averages that AdamW begins with, where it has none yet."""
+        for parameter in self._parameters():
+            if not self.optimizer.state[parameter]:
+                self.optimizer.state[parameter] = {
+                    "step": torch.zeros((), device=self.device),
+                    "exp_avg": torch.zeros_like(parameter),
+                    "exp_avg_sq": torch.zeros_like(parameter),
+                }
+
     def _own_optimizer_state(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return the optimizer's state with averages in the shards of their parameters."""
         if self.shards is None:
@@ -353,6 +371,11 @@ class Learner:
         self.trainer = trainer
 
     @property
+    def trainers(self) -> list[Trainer[Any]]:
+        """The trainers of all models that learn."""
+        return [self.trainer]
+
+    @property
     def model(self) -> PreTrainedModel:
         """The model in training."""
         return self.trainer.model
@@ -387,14 +410,22 @@ class Learner:
     def save_state(self, folder: Path, progress: Mapping[str, Any]) -> None:
         """Replace the state in `folder` by this learner's; `progress` holds plain values of the caller's own.
 
-        Every rank calls this and rank 0 writes. Of a model in shards it writes whole tensors, so that any number of ranks
-        resumes.
+        Every rank calls this and rank 0 writes. Of a model in shards it writes whole tensors, or, where its host has no room for
+        them, every rank writes its own (`learner.state_parts`). Any number of ranks resumes from either.
         """
-        group = ranks()
-        with group.exchanging("gather the state"):
-            learner = gathered(self.state_dict(), keep=group.writes)
+        group, learner = ranks(), self.state_dict()
+        tensors: dict[str, Tensor] = {}
+        if self.trainer.shards is not None and needs_parts(learner):
+            learner, tensors = split(learner)
+        else:
+            with group.exchanging("gather the state"):
+                learner = gathered(learner, keep=group.writes)
         if group.writes:
-            save_state(folder, {"learner": learner, "progress": dict(progress)}, self.step)
+            state = {"learner": learner, "progress": dict(progress)}
+            write_further = partial(write_parts, tensors=tensors) if tensors else None
+            save_state(folder, state, self.step, write_further, whole_bytes(tensors))
+        elif tensors:
+            write_parts(None, tensors)
 
     def load_state(self, folder: Path) -> dict[str, Any] | None:
         """Resume from the state in `folder`; returns the `progress` written with it, None where there is no state.
@@ -407,6 +438,10 @@ class Learner:
         state = load_state(folder, device, mapped=is_in_shards)
         if state is None:
             return None
+        if is_in_parts(state["learner"]):
+            for trainer in self.trainers:
+                trainer.begin_averages()
+            state["learner"] = read_parts(folder, state["learner"], self.state_dict())
         self.load_state_dict(state["learner"])
         progress: dict[str, Any] = state["progress"]
         return progress

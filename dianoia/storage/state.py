@@ -6,6 +6,7 @@ since is noticed.
 """
 
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,23 @@ _SLACK = 8
 """The space reserved for the next state is larger than this one by this fraction of it: 1/8."""
 
 
-def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
+def save_state(
+    folder: Path,
+    state: dict[str, Any],
+    step: int,
+    write_further: Callable[[Path], object] | None = None,
+    further_bytes: int = 0,
+) -> None:
     """Replace the state in `folder`; `step` is written next to it, to be read without torch.
+
+    `write_further` writes further files of the state, `further_bytes` in all, into a folder that it is given, before the state
+    gets its name.
 
     Raises:
         MachineFault: the disk has too little space; the earlier state is still there.
     """
-    size, subject = tensor_bytes(state), f"the state of {folder.parent.name} after step {step:,}"
+    size = tensor_bytes(state) + further_bytes
+    subject = f"the state of {folder.parent.name} after step {step:,}"
     # The space that was reserved for this state is freed right before it is written.
     space.release_space()
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +59,8 @@ def save_state(folder: Path, state: dict[str, Any], step: int) -> None:
     with whole_folder(folder) as temporary:
         with (temporary / _FILE).open("wb") as file:  # torch's own errors do not name the reason
             torch.save({"format": FORMAT, "state": state}, file)
+        if write_further is not None:
+            write_further(temporary)
         write_json(temporary / STEP_FILE, {"step": step, "journals": journals}, checked=True)
     space.try_reserve_space(folder.parent, size + size // _SLACK + 2 * space.SMALL_FILES_BYTES)
 

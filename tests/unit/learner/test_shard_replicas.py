@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, Qwen3ForSequenceClassification
 from dianoia.base.records import Sample
 from dianoia.config.lora_table import LoRASettings
 from dianoia.distributed.group import ranks
+from dianoia.learner import state_parts
 from dianoia.learner.attention.packed_rows import Demonstration
 from dianoia.learner.lora import add_adapters
 from dianoia.learner.reward_learner import Example, RewardModelLearner
@@ -118,6 +119,7 @@ def train(
     options: Options,
     state: str | None = None,
     every_micro_batch: bool = False,
+    in_parts: bool = False,
 ) -> tuple[list[tuple[float, float]], Weights]:
     """Train on this rank, from the state where there is one, until `steps`; returns loss and norm per step, and the weights.
 
@@ -128,6 +130,8 @@ def train(
     if every_micro_batch:
         assert trained.trainer.shards is not None
         trained.trainer.shards.sums_each_micro_batch = True
+    if in_parts:
+        state_parts.HOST_SHARE = 0.0
     if state is not None:
         trained.load_state(Path(state))
     numbers = [take_step(trained, stage, step) for step in range(trained.step, steps)]
@@ -237,3 +241,21 @@ def test_a_state_goes_on_with_another_number_of_ranks(name: str, tmp_path: Path)
     four = run_ranks(train, 4, stage, 8, 4, lora, options, state)
     _, by_one = replicas(4, stage, 8, 0, lora, options, copy)
     assert distance(four[0][1], by_one) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ppo", "rl lora"])
+def test_a_state_in_parts_goes_on_with_another_number_of_ranks(name: str, tmp_path: Path) -> None:
+    stage, lora, options = CASES[name]
+    _, straight = replicas(2, stage, 8, 0, lora, options)
+    state = str(tmp_path / "state")
+    in_parts = (state, False, True)
+    run_ranks(train, 2, stage, 4, 2, lora, options, *in_parts)
+    files = {file.name for file in (tmp_path / "state/parts").iterdir()}
+    assert files == {".metadata", "__0_0.distcp", "__1_0.distcp"}
+    # One process writes whole tensors again, and two read those.
+    replicas(2, stage, 6, 0, lora, options, state)
+    assert not (tmp_path / "state/parts").exists()
+    everyone = run_ranks(train, 2, stage, 7, 2, lora, options, *in_parts)
+    everyone = run_ranks(train, 2, stage, 8, 2, lora, options, *in_parts)
+    assert distance(straight, everyone[0][1]) == 0

@@ -1,0 +1,124 @@
+"""A state that no host has room for: every rank writes and reads its own part of it (`torch.distributed.checkpoint`).
+
+In: a learner's state with tensors in shards. Out: the same state with a placeholder for each of these tensors, and files by
+which any number of ranks gets its rows again. The folder of parts lies in the folder of the state, which gets its name when
+all ranks have written (`base.files.whole_folder`): a state that one of them has half written is never resumed from.
+
+Parts are written while the ranks wait. A rank writes 12 bytes per parameter of its share, seconds in a stage that saves once in
+many minutes; a copy of them in main memory, which would let training go on meanwhile, is what a host has no room for.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.tensor import DTensor
+
+from dianoia.distributed.group import ranks
+from dianoia.hardware.machine import main_memory
+
+PARTS = "parts"
+"""Folder of the parts, within that of a state."""
+HOST_SHARE = 0.5
+"""Share of main memory beyond which a state is not gathered on rank 0."""
+_PLACEHOLDER = "tensor in parts"
+
+
+def needs_parts(state: Any) -> bool:
+    """Return True if the whole tensors of a state would take more of rank 0's main memory than HOST_SHARE. Collective."""
+    memory = main_memory()
+    _, tensors = split(state)
+    too_large = memory is not None and whole_bytes(tensors) > HOST_SHARE * memory
+    return ranks().broadcast(too_large, "measure the state")
+
+
+def whole_bytes(tensors: Mapping[str, Tensor]) -> int:
+    """Return the bytes of all rows of the tensors, those of other ranks included."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def split(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Return a state with placeholders for tensors in shards, and these by the name of their placeholder."""
+    names: dict[int, str] = {}
+    tensors: dict[str, Tensor] = {}
+
+    def take(path: str, item: Tensor) -> Any:
+        if not isinstance(item, DTensor):
+            return item
+        name = names.setdefault(id(item), path)  # tied tensors are written once
+        tensors[name] = item.detach()
+        return {_PLACEHOLDER: name}
+
+    return _map_tensors(state, take), tensors
+
+
+def join(state: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return a state of `split` with tensors in the place of its placeholders."""
+    if isinstance(state, dict):
+        if state.keys() == {_PLACEHOLDER}:
+            return tensors[state[_PLACEHOLDER]]
+        return {key: join(item, tensors) for key, item in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(join(item, tensors) for item in state)
+    return state
+
+
+def write_parts(folder: Path | None, tensors: dict[str, Tensor]) -> None:
+    """Write this rank's rows of each tensor into `folder`, which rank 0 has made and names. Collective."""
+    group = ranks()
+    place = group.broadcast(str(folder), "write the state")
+    with group.exchanging("write the state"):
+        dcp.save(tensors, checkpoint_id=Path(place) / PARTS)  # type: ignore[attr-defined]
+
+
+def read_parts(folder: Path, state: Any, live: Any) -> Any:
+    """Return a state of `split` with its tensors, which are read into those of `live`, the state of the same learner now.
+
+    Collective. Unlike the other files of a state, the list of the parts is a pickle; like them it is checked against
+    `SHA256SUMS` before.
+    """
+    targets: dict[str, Tensor] = {}
+    wanted = _placeholders(state)
+
+    def take(path: str, item: Tensor) -> Tensor:
+        if path in wanted:
+            targets[path] = item.detach()
+        return item
+
+    _map_tensors(live, take)
+    group = ranks()
+    with group.exchanging("read the state"), warnings.catch_warnings():
+        # A process by itself is told that it is one.
+        warnings.simplefilter("ignore")
+        dcp.load(targets, checkpoint_id=folder / PARTS, no_dist=group.size == 1)  # type: ignore[attr-defined]
+    return join(state, targets)
+
+
+def is_in_parts(state: Any) -> bool:
+    """Return True if a state has placeholders."""
+    return bool(_placeholders(state))
+
+
+def _placeholders(state: Any) -> set[str]:
+    if isinstance(state, dict):
+        if state.keys() == {_PLACEHOLDER}:
+            return {state[_PLACEHOLDER]}
+        return set().union(*map(_placeholders, state.values()))
+    if isinstance(state, list | tuple):
+        return set().union(*map(_placeholders, state))
+    return set()
+
+
+def _map_tensors(value: Any, function: Callable[[str, Tensor], Any], path: str = "") -> Any:
+    """Return a nested value with `function(path, tensor)` in the place of each tensor."""
+    if isinstance(value, Tensor):
+        return function(path, value)
+    if isinstance(value, dict):
+        return {k: _map_tensors(item, function, f"{path}/{k}") for k, item in value.items()}
+    if isinstance(value, list | tuple):
+        items = [_map_tensors(item, function, f"{path}/{i}") for i, item in enumerate(value)]
+        return cast(Any, type(value))(items)
+    return value
