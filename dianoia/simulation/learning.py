@@ -4,7 +4,7 @@ In: lengths of responses, a model's size, the speed of a rank, the layout of the
 the ranks, the longest response first, each to the rank with least work so far; the rank with most sets the time, so that a
 minibatch of fewer responses than ranks leaves ranks idle. Gradients of replicas are summed once per step by a ring. Ranks that
 share a copy gather each layer for its forward and for its backward pass of every micro-batch, beside the arithmetic of the layer
-before, and scatter the sums of gradients.
+before, and scatter the sums of its gradients: on a GPU after every micro-batch, on a CPU once per step.
 """
 
 import heapq
@@ -119,11 +119,13 @@ def step_communication(
     layers = learning.size.layers
     weights = _FLOAT32 * learning.size.parameters
     gathered = gather(weights, group, layout, rates) + layers * _latency(group, rates)
-    # a layer is on its way while the one before is at work; only what takes longer is waited for
-    hidden = max(0.0, micro_batches * _PASSES_OF_LAYER * gathered - arithmetic)
+    # a layer is on its way while the one before is at work: only what takes longer is waited for, and the last layer
     scattered = gather(gradients, group, layout, rates) + layers * _latency(group, rates)
-    copies = layout.ranks // group
-    return hidden + scattered + all_reduce(gradients / group, copies, layout, rates)
+    summed = scattered + all_reduce(gradients / group, layout.ranks // group, layout, rates)
+    if rates.bandwidth is None:  # a CPU sums gradients once per step
+        return max(0.0, micro_batches * _PASSES_OF_LAYER * gathered - arithmetic) + summed
+    exchanged = micro_batches * (_PASSES_OF_LAYER * gathered + summed)
+    return max(summed / max(1, layers), exchanged - arithmetic)
 
 
 def all_reduce(size: float, ranks: int, layout: Layout, rates: Rates) -> float:

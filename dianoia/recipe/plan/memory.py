@@ -157,7 +157,8 @@ def _reinforcement(
         decoding = _decoding(size, machine, sampling.slots, longest, *batch, sampling.dtype)
     training = _training(size, machine, _micro_batch(stage, machine, layout), stage.lora, layout)
     if ppo:
-        training["gradients"] += _FLOAT32 * valued * machine.workers / layout.group
+        summed_over = 1 if machine.cpu else layout.group
+        training["gradients"] += _FLOAT32 * valued * machine.workers / summed_over
         # while sampling, the value model's gradients of the last step are still there
         decoding["gradients"] = float(_FLOAT32 * valued) / layout.group
     # a CPU keeps the KV cache during an update
@@ -325,9 +326,14 @@ def _training(
 ) -> dict[str, float]:
     """Return the bytes that a step adds to weights and averages; each replica has gradients and activations."""
     count = machine.workers if replicas is None else replicas
+    layer = size.layer_parameters // max(1, size.layers)
+    # On a CPU a rank of a shard sums its micro-batches before the ranks sum theirs, and has the whole gradient until then.
+    summed_over = 1 if machine.cpu else layout.group
+    # A GPU's fused layers round their weights as they run, and again where they run again; the backward pass reads them.
+    rounded = layer if batch.recompute and not machine.cpu else size.layer_parameters
     parts = {
-        "gradients": float(_FLOAT32 * trained_parameters(lora, size) * count) / layout.group,
-        "bfloat16 weights": float(_BFLOAT16 * size.layer_parameters * count * batch.autocast),
+        "gradients": float(_FLOAT32 * trained_parameters(lora, size) * count) / summed_over,
+        "bfloat16 weights": float(_BFLOAT16 * rounded * count * batch.autocast),
         "activations": count * activations(size, batch, machine.cpu),
         "logits": count * _cpu_logits(size, batch) if machine.cpu else gpu_logits(size, batch),
     }
@@ -336,7 +342,6 @@ def _training(
     if lora is None:
         return parts
     # The gradient of a layer's sums W + s B A is dense, and exists for one layer at a time.
-    layer = size.layer_parameters // max(1, size.layers)
     parts["gradients"] += _FLOAT32 * layer * count
     # Products keep the sums for their backward pass, of one layer at a time where layers run again.
     summed_parameters = layer if batch.recompute else size.layer_parameters

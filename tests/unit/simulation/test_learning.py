@@ -82,20 +82,25 @@ def test_replicas_sum_gradients_once_per_step() -> None:
 
 
 def test_a_shard_gathers_weights_beside_the_arithmetic() -> None:
-    """288 bytes of weights gather in 2.16 s: 2 x 3 micro-batches are 12.96 s, less 5 s of arithmetic."""
+    """288 bytes pass in 2.16 s: twice as weights and once as gradients, for each of 3 micro-batches; 5 s are hidden."""
     sharded = Layout(4, 4, "node")
-    gathered = 288 * 3 / 4 / 100
+    passed = 288 * 3 / 4 / 100
     waits = step_communication(LEARNING, sharded, RATES, 5.0, 3.0)
-    assert waits == pytest.approx(2 * 3 * gathered - 5.0 + gathered)
-    # enough arithmetic hides all but the sum of gradients
-    assert step_communication(LEARNING, sharded, RATES, 50.0, 3.0) == pytest.approx(gathered)
+    assert waits == pytest.approx(3 * 3 * passed - 5.0)
+    # enough arithmetic hides all but the gradients of the last of two layers
+    assert step_communication(LEARNING, sharded, RATES, 50.0, 3.0) == pytest.approx(passed / 2)
+    # on a CPU gradients are summed once, after the last micro-batch
+    cpu = replace(RATES, bandwidth=None)
+    assert step_communication(LEARNING, sharded, cpu, 50.0, 3.0) == pytest.approx(passed)
+    assert step_communication(LEARNING, sharded, cpu, 5.0, 3.0) == pytest.approx(7 * passed - 5.0)
 
 
 def test_two_nodes_sum_their_shards() -> None:
     layout = Layout(8, 4, "node")
-    waits = step_communication(LEARNING, layout, RATES, 1e9, 1.0)
     # each rank's quarter of the gradients is summed over two copies
-    assert waits == pytest.approx(288 * 3 / 4 / 100 + all_reduce(72, 2, layout, RATES))
+    passed = 288 * 3 / 4 / 100
+    waits = step_communication(LEARNING, layout, RATES, 0.0, 1.0)
+    assert waits == pytest.approx(3 * passed + all_reduce(72, 2, layout, RATES))
 
 
 @FEW

@@ -56,6 +56,18 @@ def test_a_value_model_and_adapters_are_divided_too(write: Write) -> None:
     assert part["gathered layers"] == 2 * (2 * LAYER + TABLE), "frozen weights have no gradients"
 
 
+def test_a_cpu_has_the_whole_gradient_until_the_ranks_have_summed_it(write: Write) -> None:
+    assert phase(write, SHARDED, machine=CPU).parts["gradients"] == 4 * PARAMETERS
+
+
+def test_a_gpu_that_computes_again_rounds_one_layer_at_a_time(write: Write) -> None:
+    rounded = [
+        phase(write, ALONE, "zero.autocast=bfloat16", f"zero.recompute={recompute}").parts
+        for recompute in ("false", "true")
+    ]
+    assert [parts["bfloat16 weights"] for parts in rounded] == [2 * 4 * LAYER, 2 * LAYER]
+
+
 def test_ranks_share_out_the_problems_of_a_rollout(write: Write) -> None:
     """8 problems of 4 samples: one problem per rank, so 4 of the 8 slots are used."""
     options = ("zero.sampling.slots=1000", "zero.sampling.max_tokens=4096", "zero.recompute=true")
