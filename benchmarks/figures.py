@@ -1,8 +1,8 @@
-"""Draws the results of `benchmarks.learning` and `benchmarks.growth`; needs matplotlib of the peers' environment.
+"""Draws the results of `benchmarks.learning`, `benchmarks.growth` and `benchmarks.scale`; needs matplotlib of the peers' environment.
 
     .venv-peers/bin/python -m benchmarks.figures learning runs/benchmark/learning.json docs/learning.svg
 
-Both benchmarks call it themselves. An output name that ends in .png gives a bitmap.
+The benchmarks call it themselves. An output name that ends in .png gives a bitmap.
 """
 
 import argparse
@@ -81,6 +81,54 @@ def growth(results: Any) -> Any:
     return figure
 
 
+def scale(results: Any) -> Any:
+    """Plot seconds per rollout over GPUs, what each GPU still does, and R1-Zero's rollouts over its run."""
+    figure, (seconds, share, run) = plt.subplots(1, 3, figsize=(10.5, 3.2), layout="constrained")
+    middle = results["curves"][1]
+    synchronous = [point["times"] for point in middle["synchronous"]]
+    gpus = [times["ranks"] for times in synchronous]
+    styles = {"total": "-", "sampling": "--", "updating": ":"}
+    names = {"total": "synchronous", "sampling": "of it sampling", "updating": "of it updates"}
+    for key, style in styles.items():
+        values = [times[key] for times in synchronous]
+        seconds.plot(gpus, values, style, color=COLOURS["dianoia"], label=names[key])
+    stale = [point["times"]["total"] for point in middle["stale"]]
+    seconds.plot(gpus, stale, color=COLOURS["trl"], label="weights one rollout old")
+    ideal = [synchronous[0]["total"] * gpus[0] / count for count in gpus]
+    seconds.plot(gpus, ideal, color="grey", linewidth=1, label="in proportion")
+    seconds.set(xscale="log", yscale="log", ylabel="seconds per rollout and its 16 steps")
+    seconds.set_title(f"7 B, mean of {middle['mean']:,} tokens", fontsize=9)
+    seconds.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    seconds.legend(frameon=False, fontsize=7)
+    for curve, width in zip(results["curves"], (1, 1.8, 2.6), strict=True):
+        for key, colour in (("synchronous", COLOURS["dianoia"]), ("stale", COLOURS["trl"])):
+            values = [100 * point["efficiency"] for point in curve[key]]
+            kind = "synchronous" if key == "synchronous" else "one rollout old"
+            label = f"{curve['mean']:,} tokens, {kind}"
+            share.plot(gpus, values, color=colour, linewidth=width, label=label)
+    share.set(xscale="log", ylim=(0, 105), ylabel="tokens per second, % of 8 GPUs")
+    share.set_title("what each GPU still does", fontsize=9)
+    share.legend(frameon=False, fontsize=6)
+    for panel in (seconds, share):
+        panel.set_xticks(gpus, [f"{count:,}" for count in gpus], rotation=45)
+        panel.minorticks_off()
+        panel.set_xlabel("H100s")
+        panel.grid(alpha=0.3)
+    steps = [part["step"] for part in results["r1_zero"]]
+    parts = [[part[key] for part in results["r1_zero"]] for key in ("sampling", "updating")]
+    run.stackplot(
+        steps, parts, labels=("sampling", "updates"), colors=(COLOURS["dianoia"], COLOURS["trl"]),
+        alpha=0.8,
+    )  # fmt: skip
+    mean = results["r1_zero_paper_seconds"]
+    run.axhline(mean, color="black", linestyle="--", linewidth=1, label="mean of the paper's 198 h")
+    run.set(xlabel="step of R1-Zero", ylabel="seconds per rollout", ylim=(0, None))
+    run.set_title("R1-Zero on 512 H800", fontsize=9)
+    run.legend(frameon=False, fontsize=7, loc="upper left")
+    run.grid(alpha=0.3)
+    return figure
+
+
 def _tick(size: int) -> str:
     """Return the label of a tick: 256, 16k (of 1,024)."""
     return f"{size / 1024:.0f}k" if size >= 4096 else str(size)
@@ -89,12 +137,12 @@ def _tick(size: int) -> str:
 def main() -> None:
     """Draw one figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("figure", choices=("learning", "growth"))
+    parser.add_argument("figure", choices=("learning", "growth", "scale"))
     parser.add_argument("results", type=Path, help="the JSON file")
     parser.add_argument("out", type=Path, help="the figure, SVG or PNG")
     options = parser.parse_args()
     results = json.loads(options.results.read_text(encoding="utf-8"))
-    figure = {"learning": learning, "growth": growth}[options.figure](results)
+    figure = {"learning": learning, "growth": growth, "scale": scale}[options.figure](results)
     # Without a date, the same results give the same SVG file.
     metadata = {"Date": None} if options.out.suffix == ".svg" else None
     figure.savefig(options.out, dpi=150, metadata=metadata)

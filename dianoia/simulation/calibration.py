@@ -40,6 +40,7 @@ class FinishedStage:
     prompt: float
     """Mean tokens of a prompt."""
     threads: int
+    """CPU threads; 0: one per core."""
 
     def measured(self) -> list[MeasuredRollout]:
         """Return the times of its rollouts, the first left out."""
@@ -104,7 +105,7 @@ def finished_stage(option: str, text: str) -> FinishedStage:
         )
     name = name or begun[0]
     folder = run.stage(name).path
-    threads = int(read_json(folder / "begun.json").get("threads") or 1)
+    threads = int(read_json(folder / "begun.json").get("threads") or 0)
     stage = stages[name]
     return FinishedStage(
         folder, stage, size_of(name, recipe), prompt_tokens(stage, recipe), threads

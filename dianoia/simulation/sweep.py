@@ -15,7 +15,7 @@ from dianoia.recipe.plan.run_plan import TIGHT
 from dianoia.simulation.prediction import RolloutTimes, Workload, predict
 from dianoia.simulation.rates import Rates
 
-_SHARES = (1 / 4, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
+_SHARES = (1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
 """Shares of the ranks that are tried as samplers."""
 
 

@@ -130,7 +130,7 @@ class WayToFit:
     """Changes that make a stage fit together, none of which can be left out."""
 
     keys: tuple[str, ...]
-    """As in a recipe, such as `shard = "node"` or `stages.zero.lora.rank = 32`."""
+    """As in a recipe, such as `stages.zero.shard = "node"`."""
     bytes: float
     """Peak of a rank with all of them."""
 
@@ -187,7 +187,9 @@ def _combinations(name: str, stage: Stage, layout: Layout) -> Iterator[tuple[_Ch
     if isinstance(stage, RLStage | SFTStage | RewardModelStage):
         order = layout.choices()
         wider = order[order.index(layout.shard) + 1 :] if layout.shard in order else ()
-        alternatives.append([_Change(f'shard = "{shard}"', shard=shard) for shard in wider])
+        alternatives.append(
+            [_Change(f'stages.{name}.shard = "{shard}"', shard=shard) for shard in wider]
+        )
         if stage.lora is None:
             key = f'stages.{name}.lora = {{ rank = {_ADAPTERS.rank}, dtype = "bfloat16" }}'
             alternatives.append([_Change(key, lora=True)])

@@ -40,7 +40,7 @@ def test_savings_are_keys_with_the_peak_that_they_leave(write: Write) -> None:
     assert least <= min(saving.bytes for saving in useful)
 
 
-SHARD_NODE, SHARD_ALL = 'shard = "node"', 'shard = "all"'
+SHARD_NODE, SHARD_ALL = (f'stages.zero.shard = "{shard}"' for shard in ("node", "all"))
 LORA = 'stages.zero.lora = { rank = 32, dtype = "bfloat16" }'
 SERVED = 'stages.zero.rollouts.engine = "vllm"'
 
