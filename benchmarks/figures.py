@@ -112,7 +112,7 @@ def scale(results: Any) -> Any:
     for panel in (seconds, share):
         panel.set_xticks(gpus, [f"{count:,}" for count in gpus], rotation=45)
         panel.minorticks_off()
-        panel.set_xlabel("H100s")
+        panel.set_xlabel("H200s")
         panel.grid(alpha=0.3)
     steps = [part["step"] for part in results["r1_zero"]]
     parts = [[part[key] for part in results["r1_zero"]] for key in ("sampling", "updating")]

@@ -92,6 +92,7 @@ def predictions(curves: Sequence[Curve]) -> str:
             times = sync.times
             if times.ranks not in SHOWN:
                 continue
+            assert sync.fits and stale.fits, "the page has no time of what does not fit"
             split = f"{stale.times.total:,.0f} s ({stale.times.samplers} sample)"
             rows.append(
                 [

@@ -1,7 +1,7 @@
 """Seconds per rollout over the number of GPUs: synchronous, and with weights that are one rollout old.
 
 In: the model of a rollout (`dianoia.simulation`). Out: `Curve`s, as plain values for the figure and the tables. The stage is
-R1-Zero's (512 problems x 16 samples, 16 steps) on Qwen2.5-7B and H100s, at three lengths.
+R1-Zero's (512 problems x 16 samples, 16 steps) on Qwen2.5-7B and H200s, at three lengths.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from dianoia.simulation.prediction import workload_of
 from dianoia.simulation.rates import rates_of
 from dianoia.simulation.sweep import Cluster, Point, sweep
 
-MODEL, GPU = "7 B", "H100"
+MODEL, GPU = "7 B", "H200"
 GPUS = (8, 16, 32, 64, 128, 256, 512, 1024)
 SHOWN = (8, 64, 1024)
 """Of them those in the table."""

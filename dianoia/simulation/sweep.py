@@ -61,7 +61,9 @@ def sweep(
     points: list[Point] = []
     for ranks in counts:
         layout = Layout(ranks, cluster.per_node)
-        splits = _splits(ranks) if staleness and samplers is None else [samplers or 0]
+        splits = [samplers or 0]
+        if staleness and samplers is None:
+            splits = _splits(ranks, cluster.per_node)
         candidates = [
             _point(stage, work, cluster, layout, split, reward_models, staleness, overlap, seed)
             for split in splits
@@ -84,9 +86,11 @@ def sweep(
     ]
 
 
-def _splits(ranks: int) -> list[int]:
-    """Return numbers of samplers that leave at least one learner."""
-    return sorted({round(share * ranks) for share in _SHARES} & set(range(1, ranks)))
+def _splits(ranks: int, per_node: int) -> list[int]:
+    """Return numbers of samplers that leave at least one learner, and equally many learners on every node."""
+    samplers = {round(share * ranks) for share in _SHARES} & set(range(1, ranks))
+    learners = {count: ranks - count for count in samplers}
+    return sorted(n for n, rest in learners.items() if rest <= per_node or not rest % per_node)
 
 
 def _point(

@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from dianoia.hardware.machine import Machine
 from dianoia.recipe.load import load_recipe
+from dianoia.recipe.plan.layout import Layout
+from dianoia.recipe.plan.plan_text import print_plan
 from dianoia.recipe.plan.run_plan import plan_run
 from dianoia.recipe.resume.stage_status import Action, StageTask
 from tests.unit.recipe.conftest import plan_text
@@ -279,3 +284,62 @@ def test_the_json_form_of_a_plan_for_another_machine() -> None:
     assert (plan["machine"], plan["machine_memory"], plan["elsewhere"]) == ("one L4", 24e9, True)
     assert plan["suggested_gpu"] == "H100"
     assert plan["stages"][0]["memory"]["savings"], "keys that would lower it"
+
+
+# Ranks ---------------------------------------------------------------------------------------------
+
+
+def ranks_text(
+    monkeypatch: pytest.MonkeyPatch, machine: Machine, layout: Layout, *overrides: str
+) -> list[str]:
+    monkeypatch.setattr(THIS_MACHINE, lambda _: machine)
+    recipe = load_recipe(ROOT / "recipes/qwen-zero.toml", overrides)
+    file = StringIO()
+    print_plan(plan_run(recipe, layout=layout), Console(file=file, width=10_000), False)
+    return file.getvalue().splitlines()
+
+
+def test_ranks_that_hold_a_model_together_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Machine("NVIDIA A100", 40e9, 1, 1e13, 1e14, 2e12)
+    lines = ranks_text(monkeypatch, card, Layout(16, 8), "zero.sampling.slots=16")
+    (line,) = [line for line in lines if line.startswith("Time and memory")]
+    assert "16 ranks on 2 nodes, each with NVIDIA A100 with 40.0 GB" in line
+    assert "Memory is that of a rank." in line
+    assert "zero: weights, gradients and optimizer states are divided among 8 ranks (shard = \"node\")." in lines  # fmt: skip
+    (line,) = [line for line in lines if "Main memory" in line]
+    assert "gathered state 24.7 GB" in line, "16 bytes per parameter of 1.54 billion"
+
+
+def test_what_would_make_a_stage_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Machine("NVIDIA A10", 24e9, 1, 1e13, 1e14, 2e12)
+    lines = ranks_text(monkeypatch, card, Layout(8, 8))
+    (line,) = [line for line in lines if line.startswith("WARNING: zero needs")]
+    assert 'It would fit with stages.zero.rollouts.engine = "vllm" (' in line
+    lora = 'stages.zero.lora = { rank = 32, dtype = "bfloat16" }'
+    lines = ranks_text(monkeypatch, replace(card, memory=20e9), Layout(8, 8))
+    (line,) = [line for line in lines if line.startswith("WARNING: zero needs")]
+    assert f'It would fit with {lora} and stages.zero.rollouts.engine = "vllm" (' in line
+    tiny = replace(card, memory=4e9)
+    lines = ranks_text(monkeypatch, tiny, Layout(8, 8))
+    (line,) = [line for line in lines if line.startswith("WARNING: zero needs")]
+    assert line.endswith("Neither `shard` nor `lora` nor `rollouts` would make it fit.")
+
+
+def test_ranks_of_a_cpu_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dianoia.recipe.plan.run_plan.main_memory", lambda: 20e9)
+    cpu = Machine("this CPU", 20e9, 1, 1e11, 1e11, None)
+    lines = ranks_text(monkeypatch, cpu, Layout(2, 8), "zero.sampling.slots=8")
+    (line,) = [line for line in lines if line.startswith("Time and memory")]
+    assert "2 ranks on 1 node, each with a share of this CPU with 10.0 GB of memory" in line
+    (line,) = [line for line in lines if "Main memory" in line]
+    assert line.startswith("WARNING: ") and line.endswith("and this machine has 20.0 GB.")
+
+
+def test_ranks_take_a_share_of_the_time(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Machine("a GPU", 80e9, 1, 1e9, 1e9, 1e9)
+    monkeypatch.setattr(THIS_MACHINE, lambda _: card)
+    recipe = load_recipe(write())
+    one, four = (plan_run(recipe, layout=layout).stages[1] for layout in (Layout(), Layout(4, 4)))
+    assert one.name == "zero" and one.seconds is not None and four.seconds is not None
+    assert one.seconds / 4 < four.seconds < one.seconds
+    assert one.host is not None and four.host is not None and one.host.bytes < four.host.bytes
