@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+
+from tests.servers.conftest import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,6 +117,7 @@ def test_it_works_in_an_empty_folder(dianoia: Path, tmp_path: Path) -> None:
     assert answer["responses"][0]["text"]
     chat = [dianoia, "chat", "runs/miniature-zero"]
     assert run(chat, tmp_path, words=f"{question}\n").stdout.strip()
+    _serve_it(dianoia, tmp_path, question)
     # A reward function by its path in the repository.
     run([dianoia, "run", "own-reward", "--dry-run"], tmp_path)
     assert "miniature/math" in run([dianoia, "tasks"], tmp_path).stdout
@@ -126,3 +130,26 @@ def test_it_works_in_an_empty_folder(dianoia: Path, tmp_path: Path) -> None:
     assert "_ARGCOMPLETE" in run([dianoia, "completion", "bash"], tmp_path).stdout
     miss = run([dianoia, "run", "miniature-r"], tmp_path, status=2)
     assert "(did you mean 'miniature-r1'?)" in miss.stderr
+
+
+def _serve_it(dianoia: Path, folder: Path, question: str) -> None:
+    """The page, the checkpoints by name, and to the OpenAI client the answer that `ask` gives under the same seed."""
+    openai = pytest.importorskip("openai")
+    ask = [dianoia, "ask", "runs/miniature-zero:zero", question, "--seed", "7", "--json"]
+    (asked,) = json.loads(run(ask, folder).stdout)["responses"]
+    command = [str(dianoia), "serve", "runs/miniature-zero", "--port"]
+    log = folder / "serve.log"
+    with serving(lambda port: [*command, str(port)], folder, log, 300, PYTHONPATH="") as address:
+        with urllib.request.urlopen(address, timeout=30) as page:
+            assert b"<title>Dianoia" in page.read()
+        client = openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0)
+        assert {"base", "zero"} <= {model.id for model in client.models.list()}
+        messages = [{"role": "user", "content": question}]
+        answer = client.chat.completions.create(model="zero", messages=messages, seed=7)
+        message = answer.choices[0].message
+        assert (message.content, message.reasoning_content) == (asked["content"], asked["thought"])
+        stream = client.chat.completions.create(
+            model="zero", messages=messages, seed=7, stream=True
+        )
+        deltas = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
+        assert "".join(deltas) == asked["content"]
