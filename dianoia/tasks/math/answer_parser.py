@@ -263,9 +263,10 @@ class AnswerParser(QuantityParser):
         """Parse a relation, or a single side.
 
         Raises:
-            Unreadable: the relation is one of sets or limits, or a side is missing.
+            Unreadable: the relation is one of sets or limits, a side is missing, or a side is text with a relation in it.
             TooLarge: it has more than eight parts.
         """
+        start = self.position
         parts, signs = [self._side()], []
         modulus = None
         while self.at(*RELATIONS):
@@ -284,6 +285,11 @@ class AnswerParser(QuantityParser):
                 raise TooLarge("relations")
         if not signs:
             return parts[0]
+        # A label has no value of its own: 2\text{=A} calls 2 A, and 2\text{=A=3} says two things.
+        if any(isinstance(part, Words) for part in parts):
+            relations = [token for token in self.tokens[start : self.position] if token.text in RELATIONS]
+            if len(relations) > len(signs):
+                raise Unreadable(Reason.TEXT)
         parts = [part.content if isinstance(part, Boxed) else part for part in parts]
         return Relation(tuple(parts), tuple(signs), modulus)
 

@@ -1,5 +1,6 @@
 """What a server refuses, each time with the field and the reason; and whom."""
 
+import re
 import socket
 import threading
 import time
@@ -13,7 +14,7 @@ from dianoia.serve.access import Access
 from dianoia.serve.api_errors import ApiError
 from dianoia.serve.request_types import ChatRequest, CompletionRequest, read_request
 from dianoia.serve.running import bound_socket, check_address
-from tests.unit.serve.conftest import QUESTION, Running, Serve
+from tests.unit.serve.conftest import QUESTION, SECONDS, Running, Serve
 
 USER = [{"role": "user", "content": QUESTION}]
 
@@ -199,24 +200,43 @@ def test_a_request_that_takes_too_long(serve: Serve) -> None:
         server.settle()
 
 
+@pytest.fixture
+def endless_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No sample ever ends by itself, however late a client's end is noticed."""
+
+    def nothing(_loop: DecodeLoop, _steps: int) -> list[int]:
+        time.sleep(0.001)
+        return []
+
+    monkeypatch.setattr(DecodeLoop, "_decode", nothing)
+
+
+@pytest.mark.usefixtures("endless_samples")
 def test_a_client_that_hangs_up_frees_its_slots(server: Running) -> None:
-    body = b'{"prompt": "a", "ignore_eos": true, "max_tokens": 1000, "n": 60}'
+    body = b'{"prompt": "a", "ignore_eos": true, "max_tokens": 400, "n": 60}'
     head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"  # fmt: skip
     port = int(server.url.rpartition(":")[2])
-    before = threading.active_count()
+    before, counted = threading.active_count(), gone(server)
+    deadline = time.monotonic() + SECONDS
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(head.encode() + body)
-        deadline = time.monotonic() + 30
         while not server.service.engine.stats("zero").running:
             assert time.monotonic() < deadline
             time.sleep(0.001)
     server.settle()
     assert threading.active_count() <= before + 1
     # The slots are free before the request is counted.
-    line = 'requests_total{endpoint="completions",status="499"} 1'
-    while line not in server.http.get(f"{server.url}/metrics").text:
+    while gone(server) == counted:
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    assert gone(server) == counted + 1
+
+
+def gone(server: Running) -> int:
+    """Return how many requests for completions the server has counted whose clients went away."""
+    text = server.http.get(f"{server.url}/metrics").text
+    count = re.search(r'requests_total\{endpoint="completions",status="499"\} (\d+)', text)
+    return int(count[1]) if count else 0
 
 
 def test_another_address_needs_a_key() -> None:
