@@ -4,7 +4,7 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractContextManager,
     ExitStack,
@@ -13,6 +13,7 @@ from contextlib import (
     redirect_stdout,
 )
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -208,7 +209,8 @@ def _jobs(text: str) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Plan a recipe and, unless it is a dry run, run it and print its results. With seeds: one run per seed."""
     options = RunOptions.parsed(arguments)
-    outcomes = execute(options)
+    with _execution(options) as (run_stages, outcomes):
+        run_stages()
     if options.json:
         print_json(outcomes if options.seeds else outcomes[0])
 
@@ -224,6 +226,19 @@ def execute(
         console: where it is printed; None: the terminal.
         command: what `run.json` says was typed; None: the command line.
     """
+    with _execution(options, console, command) as (run_stages, outcomes):
+        run_stages()
+    return outcomes
+
+
+@contextmanager
+def _execution(
+    options: RunOptions, console: "Console | None" = None, command: str | None = None
+) -> Iterator[tuple[Callable[[], None], list[dict[str, Any]]]]:
+    """Plan; yield what runs the stages, to be called in the block, and the tables of `execute`, filled after it.
+
+    The stages run in the block, not in here, so that one call less leads to them.
+    """
     _require_dry_run(options)
     let_idle_threads_sleep()
     from rich.console import Console
@@ -237,22 +252,29 @@ def execute(
     # From here on each run has its own options, with its seed among the overrides.
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
-        return _dry_run(runs, options)
+        yield _nothing, _dry_run(runs, options)
+        return
     _check_address_space()
     console, start = console or Console(soft_wrap=True, stderr=options.json), time.monotonic()
+    outcomes: list[dict[str, Any]] = []
     with _resume_advice(options), ExitStack() as locks:
         planned = [_lock_and_plan(run_options, locks, console) for run_options in runs]
         executor = _executor(options.jobs, planned, console)
         if options.json:  # a reward function may print
             locks.enter_context(redirect_stdout(sys.stderr))
         with _followed(planned):
-            run_recipes(planned, options.jobs, executor, command or _command_line(), console)
+            typed = command or _command_line()
+            yield partial(run_recipes, planned, options.jobs, executor, typed, console), outcomes
     seconds = time.monotonic() - start
     if not options.json:
         _print_results(planned, seconds, console)
     if options.seeds and not (options.json or console.quiet):
         _print_claims(runs)
-    return [_outcome(planned_run, seconds) for planned_run in planned]
+    outcomes += [_outcome(planned_run, seconds) for planned_run in planned]
+
+
+def _nothing() -> None:
+    """Run no stage: a dry run has none to run."""
 
 
 def _require_dry_run(options: RunOptions) -> None:

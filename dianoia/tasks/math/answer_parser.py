@@ -287,7 +287,9 @@ class AnswerParser(QuantityParser):
             return parts[0]
         # A label has no value of its own: 2\text{=A} calls 2 A, and 2\text{=A=3} says two things.
         if any(isinstance(part, Words) for part in parts):
-            relations = [token for token in self.tokens[start : self.position] if token.text in RELATIONS]
+            relations = [
+                token for token in self.tokens[start : self.position] if token.text in RELATIONS
+            ]
             if len(relations) > len(signs):
                 raise Unreadable(Reason.TEXT)
         parts = [part.content if isinstance(part, Boxed) else part for part in parts]
