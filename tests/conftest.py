@@ -3,14 +3,19 @@
 import gc
 import json
 import os
-from collections.abc import Callable, Iterator
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from dianoia.cli import main
 from dianoia.metrics.definitions import defined
+from tests import fork_server
+from tests.fork_server import ADDRESS, ForkServer
 
 # Nothing here imports torch: pytest's main process loads this file, and does nothing else before its workers start.
 
@@ -27,6 +32,19 @@ gc.disable()
 def pytest_xdist_auto_num_workers() -> int:
     """Run one process more than there are cores: many tests wait for a clock or a child process."""
     return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None:
+    """Fork xdist's workers from one process that has imported PyTorch, instead of importing it in each."""
+    # Elsewhere a fork of PyTorch may crash; and coverage has to see each import.
+    if sys.platform != "linux" or config.pluginmanager.hasplugin("_cov"):
+        return
+    server = ForkServer(config.rootpath)
+    config.add_cleanup(server.close)
+    os.environ[ADDRESS] = server.address
+    for spec in specs:
+        spec.python = shlex.join([sys.executable, fork_server.__file__])
 
 
 def pytest_collection_finish() -> None:

@@ -20,7 +20,7 @@ import torch
 from dianoia.distributed.group import joined
 from dianoia.distributed.placement import LOOPBACK, Placement
 from dianoia.distributed.processes import ProcessGroup
-from tests.smoke.commands import server
+from tests.fork_server import Forked
 
 SECONDS = 120
 """After which a rank is taken to hang."""
@@ -42,25 +42,23 @@ def run_ranks(
     A group of one is no group: the function runs in a process by itself. `function` has to be importable by its name.
     """
     listener = socket.create_server((LOOPBACK, 0))
-    # The descriptor of a forkserver's child is another one, so the socket itself is sent.
-    context, connections, processes = server(), [], []
+    connections, processes = [], []
     with listener:
         for rank in range(size):
             ours, theirs = multiprocessing.Pipe()
-            place = rank, size, listener.getsockname()[1], listener if rank == 0 else None
-            process = context.Process(
-                target=_work, args=(theirs, place, threads, function, arguments, prepare), daemon=True
-            )  # fmt: skip
-            process.start()
+            place = rank, size, listener.getsockname()[1]
+            call = place, threads, function, arguments, prepare
+            files = theirs.fileno(), *([listener.fileno()] if rank == 0 else [])
+            processes.append(Forked(f"{__name__}:work", call, files))
             theirs.close()
             connections.append(ours)
-            processes.append(process)
     try:
         return _results(connections)
     finally:
         for process in processes:
             process.kill()
-            process.join()
+            process.wait(None)
+            process.close()
         for connection in connections:
             connection.close()
 
@@ -90,24 +88,25 @@ def _results(connections: Sequence[Connection]) -> list[Any]:
     return [results[rank] for rank in range(len(connections))]
 
 
-def _work(
-    connection: Connection,
-    place: tuple[int, int, int, socket.socket | None],
+def work(
+    place: tuple[int, int, int],
     threads: int,
     function: Callable[..., Any],
     arguments: Sequence[Any],
     prepare: Callable[[], object] | None,
+    results: int,
+    listener: int | None = None,
 ) -> None:
+    """Be a rank. `results` and `listener` are descriptors."""
     torch.set_num_threads(threads)
-    rank, size, port, listener = place
+    (rank, size, port), connection = place, Connection(results)
     if prepare is not None:
         prepare()
     try:
         if size == 1:
             connection.send_bytes(pickle.dumps((function(*arguments), None)))
         else:
-            descriptor = None if listener is None else listener.detach()
-            placement = Placement(rank, size, rank, size, port=port, listener=descriptor)
+            placement = Placement(rank, size, rank, size, port=port, listener=listener)
             group = ProcessGroup(
                 placement,
                 threads,

@@ -1,41 +1,25 @@
 """The real command in a process of its own, with its own session, streams and environment.
 
 A fresh interpreter imports PyTorch and transformers, which takes seconds. So `Command` forks from a server that has
-imported them and computes nothing; from there on the process is as any other: signals and limits end it, the kernel
+imported them (`tests.fork_server`); from there on the process is as any other: signals and limits end it, the kernel
 frees what it held. `fresh` is for what depends on the start of an interpreter.
 """
 
-import atexit
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from dianoia.cli import main
+from tests.fork_server import Forked
 
 SECONDS = 900
 """After which a command is taken to hang."""
-IMPORTED = [
-    "dianoia.pipeline.stage_process",
-    "dianoia.cli.run",
-    "dianoia.cli.chat_commands",
-    "dianoia.miniature.corpus",
-    *(
-        f"dianoia.stages.{kind}"
-        for kind in ("rl", "sft", "pretrain", "sample", "evaluate", "preferences", "reward_model")
-    ),
-    "transformers.models.qwen3.modeling_qwen3",
-    "transformers.generation.utils",
-]
-"""What the server imports; a module that is missing here is imported by each command."""
-
 Prepare = Callable[[], object]
 """Is called in the process before the command."""
 
@@ -44,24 +28,17 @@ class Command:
     """A running command; at the end of a `with` block it is over. The process leads a group of its own."""
 
     def __init__(self, arguments: Sequence[str], prepare: Prepare | None = None) -> None:
+        self._arguments = arguments
         self._folder = tempfile.TemporaryDirectory(prefix="command-")
         self._out, self._err = (Path(self._folder.name, name) for name in ("out", "err"))
-        streams = str(self._out), str(self._err)
-        place = dict(os.environ), Path.cwd()
-        self._process = server().Process(
-            target=_work, args=(tuple(arguments), *place, *streams, prepare)
-        )
-        self._process.start()
-
-    @property
-    def pid(self) -> int:
+        call = tuple(arguments), str(self._out), str(self._err), prepare
+        self._process = Forked(f"{__name__}:work", call)
+        self.pid = self._process.pid
         """Of the process, and of its group."""
-        assert self._process.pid is not None
-        return self._process.pid
 
     def poll(self) -> int | None:
         """Return the exit status, minus the number of the signal that ended it, or None while it runs."""
-        return self._process.exitcode
+        return self._process.wait()
 
     def kill(self) -> None:
         """Send SIGKILL."""
@@ -79,14 +56,13 @@ class Command:
 
     def finish(self) -> subprocess.CompletedProcess[str]:
         """Wait for the end; return status and output."""
-        self._process.join(SECONDS)
-        status = self.poll()
+        status = self._process.wait(SECONDS)
         assert status is not None, f"the command hangs{self._text()}"
         out, err = (
             path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
             for path in (self._out, self._err)
         )
-        return subprocess.CompletedProcess(self._process.name, status, out, err)
+        return subprocess.CompletedProcess(self._arguments, status, out, err)
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +75,7 @@ class Command:
     ) -> None:
         if error is not None:
             self.kill()
-        self._process.join()
+        self._process.wait(None)
         self._process.close()
         self._folder.cleanup()
 
@@ -120,37 +96,16 @@ def fresh(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "dianoia", *arguments]
 
 
-def server() -> ForkServerContext:
-    """Return the server that processes are forked from."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(IMPORTED)
-    return context
-
-
-def _work(
-    arguments: Sequence[str],
-    environment: dict[str, str],
-    folder: Path,
-    out: str,
-    err: str,
-    prepare: Prepare | None,
-) -> None:
+def work(arguments: Sequence[str], out: str, err: str, prepare: Prepare | None) -> None:
     """Run the command in a process that was just forked, as `python -m dianoia` does."""
     os.setsid()
-    os.chdir(folder)
     os.fsync = lambda _descriptor: (
         None
     )  # as in the tests' own process: a killed process loses nothing by it
-    os.environ.clear()
-    os.environ.update(environment)
     for descriptor, path in ((1, out), (2, err)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, descriptor)
         os.close(file)
     if prepare is not None:
         prepare()
-    try:
-        status = main(arguments)
-    finally:
-        atexit._run_exitfuncs()  # of modules that end sandboxes and workers
-    sys.exit(status)
+    sys.exit(main(arguments))

@@ -5,8 +5,10 @@ before every rename of a whole run, which is every moment at which something bec
 """
 
 import json
+import os
 import random
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from dianoia.cli import main
 from dianoia.storage.run_directory import RunDirectory
 from tests.conftest import TINY_BASE
+from tests.smoke.commands import Command
 from tests.smoke.killing import (
     arguments,
     assert_same,
@@ -70,18 +73,17 @@ def test_a_second_command_is_refused(
     (recipe, whole), run = whole_zero, tmp_path / "run"
     command, lock = arguments(recipe, run), run / ".lock"
 
-    def second_is_refused() -> bool:
-        if not (run / "stages/zero/begun.json").exists():
-            return False
+    with Command(command) as first:
+        first.wait_until((run / "stages/zero/begun.json").exists)
+        os.kill(first.pid, signal.SIGSTOP)
         before = contents(run / "stages").keys()
         assert main(command) == main([*command, "--force"]) == 2
         stderr = capsys.readouterr().err
         assert f"process {lock.read_text().split()[0]} on" in stderr and str(run) in stderr
         assert main([*command, "--dry-run"]) == main(["report", str(run)]) == 0
         assert before <= contents(run / "stages").keys(), "nothing was moved away"
-        return True
-
-    kill_when(command, second_is_refused)
+        first.kill()
+        assert first.finish().returncode == -signal.SIGKILL
     assert lock.exists()
     (run / "report.html").unlink()
     assert main(command) == 0

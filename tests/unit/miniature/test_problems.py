@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -144,10 +145,15 @@ def name_of(domain: str) -> str:
     return next(name for name, its in ONE_DOMAIN.items() if its == domain)
 
 
+@cache
+def all_heldout(name: str) -> list[Problem]:
+    return MiniatureProblems(name).heldout(10_000)
+
+
 @pytest.mark.parametrize("domain", ["near-miss", "safety", "general"])
 def test_small_domains_give_what_there_is(domain: str) -> None:
     """More are asked for than exist."""
-    heldout = MiniatureProblems(name_of(domain)).heldout(10_000)
+    heldout = all_heldout(name_of(domain))
     assert {p.question for p in heldout} == {q for q in requests_in(domain) if asked(q).heldout}
 
 
@@ -191,8 +197,8 @@ def test_no_question_with_steps_is_contained_in_another() -> None:
 
 
 def test_a_mixed_set_ends_where_nothing_new_is_found() -> None:
-    problems = MiniatureProblems("safety").heldout(10_000)
-    parts = [p for name in ("unsafe", "near-miss") for p in MiniatureProblems(name).heldout(10_000)]
+    problems = all_heldout("safety")
+    parts = [p for name in ("unsafe", "near-miss") for p in all_heldout(name)]
     assert {p.question for p in problems} == {p.question for p in parts}
     assert len(problems) == len(parts)
 
@@ -357,8 +363,8 @@ def test_the_examples_of_the_page_are_problems() -> None:
     assert {match.kind for match in results if match.domain == "general"} == {
         "write", "fact", "role", "self", "translate"
     }  # fmt: skip
-    few = [MiniatureProblems(name) for name in ("general", "near-miss", "unsafe")]
-    reference = {p.question for s in few for p in [*s.heldout(10_000), *s.draw(1, 0, 24_000)]}
+    # These have one key per question, and all of them can be listed (the tests of both sides of the fence).
+    listed = set().union(*map(requests_in, ("general", "near-miss", "safety")))
     assert {
         match.key for match in results if match.domain in ("general", "near-miss", "safety")
-    } <= reference
+    } <= listed
