@@ -30,8 +30,8 @@ gc.disable()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """Run one process more than there are cores: many tests wait for a clock or a child process."""
-    return (os.cpu_count() or 1) + 1
+    """Run two processes more than there are cores: many tests wait for a clock or a child process."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -56,6 +56,7 @@ _IMPORTED = (
     "pyarrow.feather",
 )
 """What the server imports; a module that is missing here is imported by each process that needs it."""
+_IMPORTED_IF_INSTALLED = ("openai", "pandas", "tensorboard.summary.writer.record_writer")
 _NUMBER = struct.Struct("q")
 
 
@@ -160,6 +161,9 @@ def _import_all() -> None:
         warnings.simplefilter("error")  # as in the tests
         for name in _IMPORTED:
             importlib.import_module(name)
+        for name in _IMPORTED_IF_INSTALLED:
+            with suppress(ModuleNotFoundError):
+                importlib.import_module(name)
     for name in ("anyio",):
         # pytest warns of a plugin that was imported before it could rewrite its assertions; this says that it need not.
         module = sys.modules[name]

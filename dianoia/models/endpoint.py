@@ -18,10 +18,12 @@ import base64
 import hashlib
 import json
 import os
+import ssl
 import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -183,6 +185,15 @@ def endpoint_key(settings: EndpointSettings) -> str | None:
     return key
 
 
+@lru_cache(maxsize=1)
+def _certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """Return the certificates that the environment's SSL_CERT_FILE and SSL_CERT_DIR name, read once: it takes 15 ms.
+
+    Raises OSError if they cannot be read.
+    """
+    return httpx2.create_ssl_context()
+
+
 class Endpoint:
     """A client of one model. `cache` is the folder of its answers."""
 
@@ -228,7 +239,12 @@ class Endpoint:
         """Return an HTTP client. Raises EndpointError if the environment's proxies or certificates are unusable."""
         limits = httpx2.Limits(max_connections=self.settings.concurrency)
         try:
-            return httpx2.AsyncClient(timeout=self.settings.timeout, limits=limits)
+            certificates = _certificates(
+                os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+            )
+            return httpx2.AsyncClient(
+                verify=certificates, timeout=self.settings.timeout, limits=limits
+            )
         except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
             raise EndpointError(
                 f"{self._model_and_url()} cannot be reached: {self._masked(str(error))}; check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, "

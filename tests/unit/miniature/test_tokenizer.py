@@ -1,5 +1,6 @@
 """The miniature's tokenizer: any text and back, numbers and tags whole, one tokenizer a corpus."""
 
+from functools import cache
 from itertools import islice
 
 import pytest
@@ -15,8 +16,17 @@ from dianoia.miniature.problems import MiniatureProblems
 from dianoia.miniature.tokenizer import END, TAG_TOKENS, train_tokenizer
 from dianoia.text.template import TEMPLATES
 
-DOCUMENTS = list(islice(documents(Habits(), seed=1), 2000))
-TOKENIZER = train_tokenizer(DOCUMENTS, 1024)
+
+@cache
+def texts() -> list[str]:
+    return list(islice(documents(Habits(), seed=1), 2000))
+
+
+@cache
+def trained() -> Tokenizer:
+    return train_tokenizer(texts(), 1024)
+
+
 ANY_TEXT = st.text() | st.lists(
     st.sampled_from(
         [*TAG_TOKENS, "12", "7", "100", " ", "\n", "\r\n", "\t", "苹果", "🤔", "é", "\0"]
@@ -28,9 +38,9 @@ ANY_TEXT = ANY_TEXT.filter(lambda text: END not in text)  # typed, it is the end
 @settings(max_examples=300, deadline=None)
 @given(ANY_TEXT)
 def test_any_text_comes_back(text: str) -> None:
-    ids = TOKENIZER.encode(text).ids
-    assert TOKENIZER.decode(ids, skip_special_tokens=False) == text
-    assert TOKENIZER.decode(ids, skip_special_tokens=True) == text
+    ids = trained().encode(text).ids
+    assert trained().decode(ids, skip_special_tokens=False) == text
+    assert trained().decode(ids, skip_special_tokens=True) == text
     assert 0 not in ids, "only the end token ends"
 
 
@@ -38,40 +48,40 @@ def test_any_text_comes_back(text: str) -> None:
     "text", ["🤔👩‍👩‍👧", "小明有12个苹果。现在有几个？", "naïve ﬁ ½", "  a  \n\n b "]
 )
 def test_texts_that_tokenizers_get_wrong(text: str) -> None:
-    assert TOKENIZER.decode(TOKENIZER.encode(text).ids) == text
+    assert trained().decode(trained().encode(text).ids) == text
 
 
 def test_the_end_is_special_and_number_zero() -> None:
-    assert TOKENIZER.token_to_id(END) == 0
-    assert TOKENIZER.encode(f"7{END}").ids == [TOKENIZER.encode("7").ids[0], 0]
-    assert TOKENIZER.decode([0], skip_special_tokens=True) == ""
-    assert TOKENIZER.decode([0], skip_special_tokens=False) == END
+    assert trained().token_to_id(END) == 0
+    assert trained().encode(f"7{END}").ids == [trained().encode("7").ids[0], 0]
+    assert trained().decode([0], skip_special_tokens=True) == ""
+    assert trained().decode([0], skip_special_tokens=False) == END
 
 
 def test_tags_are_one_plain_token_each() -> None:
-    ids = [TOKENIZER.encode(tag).ids for tag in TAG_TOKENS]
+    ids = [trained().encode(tag).ids for tag in TAG_TOKENS]
     assert [len(token_ids) for token_ids in ids] == [1, 1, 1, 1] and len(
         {token_ids[0] for token_ids in ids}
     ) == 4
     for tag, (token,) in zip(TAG_TOKENS, ids, strict=True):
-        assert TOKENIZER.decode([token], skip_special_tokens=True) == tag
+        assert trained().decode([token], skip_special_tokens=True) == tag
         for around in (f"a{tag}b", f" {tag}\n", f"12{tag}12", f"：{tag}。"):
-            assert TOKENIZER.encode(around).ids.count(token) == 1
+            assert trained().encode(around).ids.count(token) == 1
     # the prompt and the response must speak of the tags in the same token
-    prompt = TOKENIZER.encode(TEMPLATES["r1-zero"].render("?")).ids
+    prompt = trained().encode(TEMPLATES["r1-zero"].render("?")).ids
     assert all(token in prompt for (token,) in ids)
 
 
 @pytest.mark.parametrize("response", [" <think>\n", " 12", " I know", "\n"])
 def test_a_prompt_has_the_same_tokens_with_and_without_a_response(response: str) -> None:
     prompt = TEMPLATES["r1-zero"].render(MiniatureProblems("math").heldout(1)[0].question)
-    alone = TOKENIZER.encode(prompt).ids
-    assert TOKENIZER.encode(prompt + response).ids[: len(alone)] == alone
+    alone = trained().encode(prompt).ids
+    assert trained().encode(prompt + response).ids[: len(alone)] == alone
 
 
 def test_a_vocabulary_has_room_for_the_tags() -> None:
     for size in (400, 1024):
-        tokenizer = train_tokenizer(DOCUMENTS[:200], size)
+        tokenizer = train_tokenizer(texts()[:200], size)
         assert tokenizer.get_vocab_size() <= size
         assert all(len(tokenizer.encode(tag).ids) == 1 for tag in TAG_TOKENS)
         top = max(tokenizer.get_vocab().values())
@@ -81,16 +91,16 @@ def test_a_vocabulary_has_room_for_the_tags() -> None:
 def test_the_numbers_of_problems_are_one_token_each() -> None:
     for number in range(61):
         for text in (f"{number}", f"has {number} ", f"有{number}个", f"={number}\n"):
-            encoded = TOKENIZER.encode(text)
-            assert str(number) in [TOKENIZER.decode([i]).strip() for i in encoded.ids], text
+            encoded = trained().encode(text)
+            assert str(number) in [trained().decode([i]).strip() for i in encoded.ids], text
 
 
 def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
-    (twelve,), (monday,) = TOKENIZER.encode("12").ids, TOKENIZER.encode("Monday ").ids
+    (twelve,), (monday,) = trained().encode("12").ids, trained().encode("Monday ").ids
     text = "Tom has 12 eggs, Monday buys 12 more.\nMonday +12=24\n小明有12个"
-    pieces = [TOKENIZER.decode([i]) for i in TOKENIZER.encode(text).ids]
-    assert TOKENIZER.encode(text).ids.count(twelve) == 4 and " " not in pieces
-    assert TOKENIZER.encode(text).ids.count(monday) == 2
+    pieces = [trained().decode([i]) for i in trained().encode(text).ids]
+    assert trained().encode(text).ids.count(twelve) == 4 and " " not in pieces
+    assert trained().encode(text).ids.count(monday) == 2
     assert pieces[:4] == ["Tom ", "has ", "12", " eggs"]
 
 
@@ -99,29 +109,29 @@ def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
 )
 def test_small_numbers_are_one_token_each(count: int, vocabulary: int, last: int) -> None:
     """Numbers of the problems always; with room for them also those that the documents hardly mention."""
-    tokenizer = train_tokenizer(DOCUMENTS[:count], vocabulary)
+    tokenizer = train_tokenizer(texts()[:count], vocabulary)
     assert [n for n in range(last + 1) if len(tokenizer.encode(str(n)).ids) != 1] == []
 
 
 def test_longer_numbers_are_cut_in_twos_from_the_left() -> None:
-    pieces = [TOKENIZER.decode([i]) for i in TOKENIZER.encode("10203").ids]
+    pieces = [trained().decode([i]) for i in trained().encode("10203").ids]
     assert "".join(pieces) == "10203"
-    assert TOKENIZER.encode("1020").ids == [
-        *TOKENIZER.encode("10").ids,
-        *TOKENIZER.encode("20").ids,
+    assert trained().encode("1020").ids == [
+        *trained().encode("10").ids,
+        *trained().encode("20").ids,
     ]
 
 
 def test_the_same_documents_give_the_same_tokenizer() -> None:
-    again = train_tokenizer(iter(DOCUMENTS), 1024)
-    assert again.to_str() == TOKENIZER.to_str()
-    assert train_tokenizer(DOCUMENTS[:500], 1024).to_str() != TOKENIZER.to_str()
+    again = train_tokenizer(iter(texts()), 1024)
+    assert again.to_str() == trained().to_str()
+    assert train_tokenizer(texts()[:500], 1024).to_str() != trained().to_str()
 
 
 def test_a_prompt_is_short() -> None:
     """A small model's positions and seconds are spent on the problem, not on the alphabet."""
     for problem in MiniatureProblems("math").heldout(50):
-        assert len(TOKENIZER.encode(TEMPLATES["r1-zero"].render(problem.question)).ids) < 120
+        assert len(trained().encode(TEMPLATES["r1-zero"].render(problem.question)).ids) < 120
 
 
 @pytest.mark.parametrize("name", SHIPPED)
