@@ -160,7 +160,9 @@ def predict(
         Rollout(tokens, seconds, update.seconds, weights)
         for tokens, update, seconds in zip(drawn, updates, judging, strict=True)
     ]
-    times = simulate(rollouts, decoders, work.learning.prompt, staleness, overlap)
+    # On GPUs a sample may differ in its last bits with its company, so ranks deal the problems out beforehand.
+    dealt = rates.bandwidth is not None and not samplers
+    times = simulate(rollouts, decoders, work.learning.prompt, staleness, overlap, dealt)
     total, first = _steady(times, staleness)
     updating = _mean([update.arithmetic for update in updates])
     communication = _mean([update.communication for update in updates])

@@ -77,11 +77,11 @@ class _Sampler:
         return steps * self.decoder.step(live, self.context + growth)
 
     def advance(self, steps: float, seconds: float) -> None:
-        """Count steps that have been done in so many seconds."""
+        """Count steps of the live responses that have been done in so many seconds."""
         self.steps += steps
         self.time += seconds
         self.context += steps * len(self.live) * self.decoder.tokens_per_step
-        self.busy += seconds if self.live else 0.0
+        self.busy += seconds
 
     def advance_to(self, time: float) -> None:
         """Do the steps until `time`, a part of one included; an idle sampler waits."""
@@ -114,6 +114,7 @@ def simulate(
     prompt: float,
     staleness: int = 0,
     overlap: bool = False,
+    dealt: bool = False,
 ) -> list[Times]:
     """Return the times of each rollout.
 
@@ -122,8 +123,10 @@ def simulate(
         prompt: tokens of a prompt.
         staleness: rollouts by which the weights are older than the newest ones when a rollout is drawn.
         overlap: whether a sampler may have responses of several rollouts at the same time.
+        dealt: whether problems are dealt to the samplers beforehand, one after the other; else a sampler with a free slot
+            takes the next response.
     """
-    return _Simulation(rollouts, decoders, prompt, staleness, overlap).run()
+    return _Simulation(rollouts, decoders, prompt, staleness, overlap, dealt).run()
 
 
 class _Simulation:
@@ -136,13 +139,17 @@ class _Simulation:
         prompt: float,
         staleness: int,
         overlap: bool,
+        dealt: bool,
     ) -> None:
         self.rollouts, self.prompt = rollouts, prompt
         self.staleness, self.overlap = staleness, overlap
         self.samplers = [_Sampler(decoder) for decoder in decoders]
         self.times = [Times() for _ in rollouts]
-        self.waiting: deque[tuple[int, int]] = deque()
         # one rollout after the other: (rollout, response) in the order in which they are drawn
+        queues: list[deque[tuple[int, int]]] = [
+            deque() for _ in range(len(decoders) if dealt else 1)
+        ]
+        self.queues = queues
         self.unfinished = [rollout.tokens.size for rollout in rollouts]
         self.learner_free = 0.0
         self.events: list[tuple[float, int, int, int]] = []
@@ -164,32 +171,39 @@ class _Simulation:
     def _release(self, rollout: int, time: float) -> None:
         """Let the responses of a rollout begin, on the samplers with the fewest live ones first."""
         self.times[rollout].began = time
-        self.waiting.extend((rollout, response) for response in range(self.unfinished[rollout]))
+        group = self.rollouts[rollout].tokens.shape[1]
+        for response in range(self.unfinished[rollout]):
+            self._queue(response // group).append((rollout, response))
         free = [
             (len(sampler.live), index)
             for index, sampler in enumerate(self.samplers)
-            if self._takes_next(sampler)
+            if self._takes_next(index)
         ]
         for _, index in free:
             self.samplers[index].advance_to(time)
         heapq.heapify(free)
-        while free and self.waiting:
+        while free:
             live, index = heapq.heappop(free)
-            if self._takes_next(self.samplers[index]):
+            if self._takes_next(index):
                 self._admit_next(index)
                 heapq.heappush(free, (live + 1, index))
         for index in range(len(self.samplers)):
             self._schedule(index)
 
-    def _takes_next(self, sampler: _Sampler) -> bool:
-        """Tell whether a sampler has a free slot, and weights for the next waiting response."""
-        if not self.waiting or len(sampler.live) >= sampler.decoder.slots:
+    def _queue(self, number: int) -> deque[tuple[int, int]]:
+        """Return the queue of a sampler, or of a problem: there is one for all, or one per sampler."""
+        return self.queues[number % len(self.queues)]
+
+    def _takes_next(self, index: int) -> bool:
+        """Tell whether a sampler has a free slot, and weights for its next waiting response."""
+        sampler, waiting = self.samplers[index], self._queue(index)
+        if not waiting or len(sampler.live) >= sampler.decoder.slots:
             return False
-        return self.overlap or not sampler.live or sampler.live[0][1] == self.waiting[0][0]
+        return self.overlap or not sampler.live or sampler.live[0][1] == waiting[0][0]
 
     def _admit_next(self, index: int) -> None:
         """Give the next waiting response a slot of the sampler."""
-        rollout, response = self.waiting.popleft()
+        rollout, response = self._queue(index).popleft()
         tokens = self.rollouts[rollout].tokens
         problem, sample = divmod(response, tokens.shape[1])
         sampler = self.samplers[index]
@@ -221,7 +235,7 @@ class _Simulation:
                 self._learn(rollout, sampler.time)
         if not sampler.live:
             sampler.context = 0.0
-        while self._takes_next(sampler):
+        while self._takes_next(index):
             self._admit_next(index)
         self._schedule(index)
 

@@ -65,6 +65,18 @@ def test_with_overlap_a_free_slot_takes_the_next_rollout() -> None:
     assert (alone.sampled, overlapping.sampled) == (18, 11)
 
 
+def test_problems_that_are_dealt_stay_where_they_are() -> None:
+    """Problems of 9 + 9, 1 + 1 and 9 + 9 tokens, a slot each: the first sampler has two of them, the other is idle at 2."""
+    one_slot = replace(SECOND, slots=1)
+    tokens = np.array([[9, 9], [1, 1], [9, 9]])
+    shared, dealt = (
+        simulate([Rollout(tokens, 0, 0, 0)], [one_slot] * 2, 0.0, dealt=dealt)[0].sampled
+        for dealt in (False, True)
+    )
+    # shared: 9 | 9, then 1 + 1 + 9 beside 9: 1 and 1 at 9 and 10, 9 from 9 to 18 or 10 to 19
+    assert (shared, dealt) == (19, 36)
+
+
 def test_a_prompt_is_read_once_per_sampler() -> None:
     """Two problems of two samples on one sampler: two prompts of 3 tokens, 3 s each, then 2 steps."""
     decoder = replace(SECOND, token_flops=1, rate=1.0, bandwidth=1.0, slots=4)
