@@ -27,3 +27,6 @@ MAX_THREADS = 8
 """Most threads of a stage: more slow a small model down."""
 MAX_JOBS = 4
 """Most stages at the same time with `--jobs 0`: more are seldom ready at one time."""
+
+HOST_SHARE = 0.5
+"""Share of main memory beyond which the state of a model in shards is not gathered on rank 0: each rank writes its part."""

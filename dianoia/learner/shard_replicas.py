@@ -23,6 +23,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
+from dianoia.hardware.malloc import return_freed_memory
 from dianoia.hardware.threads import split_round_robin
 from dianoia.learner.shards import (
     Sharding,
@@ -58,6 +59,8 @@ class ShardReplicas(Generic[M]):
         fill_tensors(model, contents or from_first_rank(tensors, sharding))
         del tensors  # rank 0 frees the whole model
         on_cpu = sharding.device.type == "cpu"
+        if on_cpu:
+            return_freed_memory()
         self.sums_each_micro_batch = not on_cpu
         for module in self._parts():
             # The denominator is the step's: a factor of 1 / ranks would shrink the gradient without a word.

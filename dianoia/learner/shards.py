@@ -286,22 +286,21 @@ def gathered(value: Any, keep: bool) -> Any:
 
     Ranks that do not `keep` the result get None for each of them. Tied tensors stay one. Collective.
     """
-    done: dict[int, Tensor | None] = {}
+    return _gathered(value, keep, {})
 
-    def gather(item: Any) -> Any:
-        if isinstance(item, DTensor):
-            # By the object and not by its memory: a rank may hold no row of several tensors.
-            if id(item) not in done:
-                tensor = whole(item)
-                done[id(item)] = tensor.detach().cpu() if keep else None
-            return done[id(item)]
-        if isinstance(item, dict):
-            return {key: gather(part) for key, part in item.items()}
-        if isinstance(item, list | tuple):
-            return type(item)(map(gather, item))
-        return item
 
-    return gather(value)
+def _gathered(value: Any, keep: bool, done: dict[int, Tensor | None]) -> Any:
+    if isinstance(value, DTensor):
+        # By the object and not by its memory: a rank may hold no row of several tensors.
+        if id(value) not in done:
+            tensor = whole(value)
+            done[id(value)] = tensor.detach().cpu() if keep else None
+        return done[id(value)]
+    if isinstance(value, dict):
+        return {key: _gathered(part, keep, done) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_gathered(part, keep, done) for part in value)
+    return value
 
 
 # Helpers ------------------------------------------------------------------------------------------

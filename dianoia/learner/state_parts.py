@@ -17,13 +17,12 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from dianoia.base.limits import HOST_SHARE
 from dianoia.distributed.group import ranks
 from dianoia.hardware.machine import main_memory
 
 PARTS = "parts"
 """Folder of the parts, within that of a state."""
-HOST_SHARE = 0.5
-"""Share of main memory beyond which a state is not gathered on rank 0."""
 _PLACEHOLDER = "tensor in parts"
 
 

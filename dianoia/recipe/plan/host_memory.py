@@ -6,7 +6,7 @@ rollouts of a step, a state or a checkpoint on its way to the disk. On a CPU mai
 ranks need, and rank 0 what it writes.
 """
 
-from dianoia.base.limits import EVALUATED_AT_ONCE
+from dianoia.base.limits import EVALUATED_AT_ONCE, HOST_SHARE
 from dianoia.config import EvaluateStage, PreferencesStage, RLStage, SampleStage
 from dianoia.hardware.machine import Machine
 from dianoia.recipe.graph import Stage
@@ -24,10 +24,17 @@ _SHARD_BYTES = 5e9
 """Bytes of a safetensors file, as transformers cuts a checkpoint: weights of a GPU are copied file by file."""
 
 
-def host_memory(stage: Stage, size: Size, machine: Machine, layout: Layout, rank: Phase) -> Phase:
+def host_memory(
+    stage: Stage,
+    size: Size,
+    machine: Machine,
+    layout: Layout,
+    rank: Phase,
+    main: float | None = None,
+) -> Phase:
     """Return the phase in which the node of rank 0 needs most main memory.
 
-    `rank`: the phase of a rank that needs most memory of its device.
+    `rank`: the phase of a rank that needs most memory of its device; `main`: bytes of main memory of a node, None: unknown.
     """
     ranks = layout.node_ranks
     processes = {"ranks": ranks * (rank.bytes if machine.cpu else PROCESS)}
@@ -40,8 +47,10 @@ def host_memory(stage: Stage, size: Size, machine: Machine, layout: Layout, rank
     # Every rank reads the folder for itself, unless they read it once to share it out.
     read = {"folder that is read": weights * (1 if layout.sharded else ranks) * (not machine.cpu)}
     state = stage_needs(stage, size).state
+    # A state that is too large to be gathered is written in parts, each by the rank that has it.
+    is_gathered = layout.sharded and (main is None or state <= HOST_SHARE * main)
     written = {
-        "gathered state": state if layout.sharded else 0.0,
+        "gathered state": state if is_gathered else 0.0,
         "state": 0.0 if layout.sharded or machine.cpu else min(state, _SHARD_BYTES),
     }
     checkpoint = 0.0

@@ -326,6 +326,8 @@ def _training(
 ) -> dict[str, float]:
     """Return the bytes that a step adds to weights and averages; each replica has gradients and activations."""
     count = machine.workers if replicas is None else replicas
+    if layout.sharded:  # all threads of a rank work on one micro-batch
+        count = 1
     layer = size.layer_parameters // max(1, size.layers)
     # On a CPU a rank of a shard sums its micro-batches before the ranks sum theirs, and has the whole gradient until then.
     summed_over = 1 if machine.cpu else layout.group

@@ -240,6 +240,7 @@ def plan_run(
         free = free_bytes(run_directory) if gpu is None else None
         parts = run_parts(recipe, tasks, jobs)
         disk = DiskPlan(sum(parts.values()), parts, free)
+    main = None if gpu else main_memory()
     reruns = any(task.action is Action.RERUN for task in tasks)
     plan = RunPlan(
         recipe=recipe.name,
@@ -252,9 +253,9 @@ def plan_run(
         nodes=layout.nodes,
         elsewhere=gpu is not None,
         machine_memory=machine.memory,
-        host_memory=None if gpu else main_memory(),
+        host_memory=main,
         stages=tuple(
-            _plan_stage(name, recipe, machine, task_of.get(name), work, layout)
+            _plan_stage(name, recipe, machine, task_of.get(name), work, layout, main)
             for name, work in works.items()
         ),
         problem_notes=tuple(_problem_notes(recipe, running)),
@@ -315,6 +316,7 @@ def _plan_stage(
     task: StageTask | None,
     work: StageWork,
     layout: Layout,
+    main: float | None,
 ) -> StagePlan:
     stage = recipe.stages[name]
     # Nobody has written this template into the recipe, so the plan says which one it is.
@@ -334,7 +336,7 @@ def _plan_stage(
     size = size_of(name, recipe)
     layout = _sharded(name, recipe, machine, work, layout)
     phase = _peak(name, recipe, machine, work, layout)
-    host = host_memory(stage, size, machine, layout, phase)
+    host = host_memory(stage, size, machine, layout, phase, main)
     return replace(
         plan,
         memory=_plan_memory(name, recipe, machine, work, layout),

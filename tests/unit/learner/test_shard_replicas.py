@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, Qwen3ForSequenceClassification
 
 from dianoia.base.records import Sample
+from dianoia.config import OptimizerSettings
 from dianoia.config.lora_table import LoRASettings
 from dianoia.distributed.group import ranks
 from dianoia.learner import state_parts
@@ -76,7 +77,8 @@ def learner(stage: str, sharding: Sharding | None, lora: bool, options: Options)
     if stage == "rl":
         defaults = {"kl_coefficient": 0.1, "reference_every": 3, "tokens_per_micro_batch": 24}
         return policy_learner(start, sharding=sharding, **{**defaults, **options})
-    optimizer = {name: options.pop(name) for name in ("max_grad_norm", "weight_decay")}
+    names = options.keys() & OptimizerSettings.model_fields.keys()
+    optimizer = {name: options.pop(name) for name in names}
     settings = optimizer_settings(**optimizer)
     if stage == "sft":
         return SupervisedLearner(
@@ -153,7 +155,13 @@ def distance(a: Weights, b: Weights) -> float:
 
 
 def compare(
-    count: int, stage: str, steps: int, per_model: int, lora: bool, options: Options
+    count: int,
+    stage: str,
+    steps: int,
+    per_model: int,
+    lora: bool,
+    options: Options,
+    tolerance: float = 2e-6,
 ) -> float:
     """Return how far the weights of `count` ranks are from those of as many replicas; loss and norm agree in each step."""
     expected, weights = replicas(count, stage, steps, 0, lora, options)
@@ -162,14 +170,17 @@ def compare(
         assert numbers == everyone[0][0]  # one norm, by which all clip
         assert distance(theirs, everyone[0][1]) == 0
         for (loss, norm), (expected_loss, expected_norm) in zip(numbers, expected, strict=True):
-            assert loss == pytest.approx(expected_loss, abs=2e-6)
-            assert norm == pytest.approx(expected_norm, rel=2e-6)
+            assert loss == pytest.approx(expected_loss, abs=tolerance)
+            assert norm == pytest.approx(expected_norm, rel=tolerance)
     return distance(weights, everyone[0][1])
 
 
 def test_two_ranks_learn_as_two_replicas_do() -> None:
     assert compare(2, "rl", 2, 2, False, {}) == 0
 
+
+SLOWLY: Options = {"learning_rate": 2e-4}
+"""AdamW makes a step of the size of the learning rate out of the rounding of a gradient near 0."""
 
 CASES = {
     "rl": ("rl", False, {}),
@@ -210,19 +221,20 @@ def test_four_ranks_have_the_bits_of_four_replicas(name: str) -> None:
 @pytest.mark.parametrize("name", ["rl", "rl lora", "sft", "reward_model"])
 def test_clipped_steps_differ_by_rounding_alone(name: str) -> None:
     stage, lora, options = CASES[name]
-    assert compare(2, stage, 20, 2, lora, {**options, "max_grad_norm": 0.05}) < 20 * 1e-6
+    options = {**options, "max_grad_norm": 0.05, **SLOWLY}
+    assert compare(2, stage, 20, 2, lora, options, 1e-4) < 20 * 1e-6
 
 
 @pytest.mark.slow
 def test_two_models_of_two_ranks_are_near_four_replicas() -> None:
     # 0 + 1 and 2 + 3 are summed first.
-    assert compare(4, "rl", 20, 2, False, {}) < 20 * 1e-6
+    assert compare(4, "rl", 20, 2, False, SLOWLY, 1e-4) < 20 * 1e-6
 
 
 @pytest.mark.slow
 def test_sums_after_each_micro_batch_differ_by_rounding_alone() -> None:
-    expected, weights = replicas(2, "rl", 4, 0, False, {})
-    for numbers, theirs in run_ranks(train, 2, "rl", 4, 2, False, {}, None, True):
+    expected, weights = replicas(2, "rl", 4, 0, False, SLOWLY)
+    for numbers, theirs in run_ranks(train, 2, "rl", 4, 2, False, SLOWLY, None, True):
         assert numbers[0][1] == pytest.approx(expected[0][1], rel=2e-6)
         assert distance(weights, theirs) < 4e-6
 
