@@ -2,6 +2,7 @@
 
     python -m benchmarks.scale                              prints the tables
     python -m benchmarks.scale --write docs/scale.md        puts them into the page, between their marks
+    python -m benchmarks.scale --only "what fits" --write docs/scale.md     one of them, which takes no time
     python -m benchmarks.scale --figure docs/scale.svg      draws the figure too (needs matplotlib)
 
 Tables stand between `<!-- NAME -->` and `<!-- end of NAME -->`. Everything is computed from data sheets and the model of a
@@ -13,8 +14,9 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from benchmarks.scale import fits, r1_zero
@@ -30,13 +32,14 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.scale", description=__doc__.splitlines()[0])  # fmt: skip
     parser.add_argument("--write", type=Path, metavar="PAGE", help="the page with the marks")
     parser.add_argument("--figure", type=Path, metavar="FILE", help="SVG or PNG")
-    options = parser.parse_args()
-    curves = [curve(*lengths) for lengths in LENGTHS]
-    tables = {
-        "what fits": markdown(fits.table()),
-        "predictions": predictions(curves),
-        "r1-zero": r1_zero_table(),
+    makers: dict[str, Callable[[], str]] = {
+        "what fits": lambda: markdown(fits.table()),
+        "predictions": lambda: predictions(_curves()),
+        "r1-zero": r1_zero_table,
     }
+    parser.add_argument("--only", choices=makers, help="the one table to make (default: all)")
+    options = parser.parse_args()
+    tables = {name: make() for name, make in makers.items() if options.only in (None, name)}
     if options.write is None:
         for name, table in tables.items():
             print(f"{name}\n\n{table}\n")
@@ -46,7 +49,13 @@ def main() -> None:
             page = replaced(page, name, table)
         options.write.write_text(page, encoding="utf-8")
     if options.figure is not None:
-        draw(curves, options.figure)
+        draw(_curves(), options.figure)
+
+
+@cache
+def _curves() -> tuple[Curve, ...]:
+    """Return the curves of all lengths."""
+    return tuple(curve(*lengths) for lengths in LENGTHS)
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
