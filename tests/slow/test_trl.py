@@ -168,11 +168,20 @@ def place_open_r1(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run works, with open-r1 in it."""
+    folder = tmp_path_factory.mktemp("run")
+    place_open_r1(folder)
+    return folder
+
+
+# After `folder`, which skips at once: the installation takes minutes.
+@pytest.fixture(scope="module")
+def python(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with TRL; skips where the registry cannot be reached."""
-    folder = tmp_path_factory.mktemp("trl") / "venv"
-    venv.create(folder, with_pip=True)
-    interpreter = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    environment = tmp_path_factory.mktemp("trl") / "venv"
+    venv.create(environment, with_pip=True)
+    interpreter = environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     site = subprocess.run(
         [interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         check=True, capture_output=True, text=True,
@@ -188,10 +197,8 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def results(python: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def results(python: Path, folder: Path) -> dict[str, Any]:
     """Values of the recipe and of TRL, by stage, and for completions made by hand."""
-    folder = tmp_path_factory.mktemp("run")
-    place_open_r1(folder)
     write_inputs(folder)
     paths = os.pathsep.join([str(ROOT), str(folder)])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
