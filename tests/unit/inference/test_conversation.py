@@ -10,11 +10,13 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Turn
+from dianoia.inference.chat_messages import turns_of
 from dianoia.inference.chat_settings import Settings
 from dianoia.inference.conversation import Conversation, Exchange
 from dianoia.inference.generation import Finish
 from dianoia.inference.live_engine import Engine
 from dianoia.inference.loaded_model import Model, load
+from dianoia.text.template import TEMPLATES
 
 QUESTION = "Lily faces east. Turns: a right, b back, c right. Which way now?"
 
@@ -53,6 +55,17 @@ def test_an_answer_is_the_one_that_the_model_gives_under_the_same_seed(
     assert exchange.finish is Finish.STOP
     assert "".join(piece.text for piece in pieces if piece.kind == "content") == exchange.content
     assert "".join(piece.text for piece in pieces if piece.kind == "thought") == exchange.thought
+
+
+def test_a_prompt_may_open_the_thought(model: Model) -> None:
+    """As some chat templates do: what comes before the tag that closes it is thought."""
+    prefilled = TEMPLATES["r1-zero-prefilled"]
+    turns = turns_of([Turn("user", QUESTION)])
+    for template, opened in ((prefilled, True), (model.template, False)):
+        (prompt_ids,) = model.prompts_under(template)([turns], ["a question"])
+        assert model.opens_thought(prompt_ids, template) == opened
+    (response,) = model.ask(QUESTION, seed=3, template=prefilled)
+    assert response.thought is not None
 
 
 def test_earlier_answers_go_into_the_prompt_without_their_thoughts(
