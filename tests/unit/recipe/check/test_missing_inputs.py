@@ -40,6 +40,7 @@ def printed(path: Path, *overrides: str) -> str:
 COUNTS = {
     "Qwen/Qwen2.5-0.5B-Instruct": 0.49,
     "Qwen/Qwen2.5-1.5B": 1.54,
+    "Qwen/Qwen2.5-3B": 3.09,
     "Qwen/Qwen2.5-7B": 7.62,
     "Qwen/Qwen2.5-14B": 14.77,
     "Qwen/Qwen2.5-32B": 32.76,
