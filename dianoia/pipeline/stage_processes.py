@@ -1,7 +1,7 @@
 """Executor that runs each stage in a process of its own, several at the same time. No torch in this process."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
@@ -40,17 +40,21 @@ class StageProcesses:
         """
         self._locks, self._capture = locks, capture
         self._processes: dict[int, _StageProcess] = {}
+        self._server: ForkServer | None = None
         self._count = 0
         self._stop_sent = False
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Hold the fork server; at the end every process is ended."""
-        with ForkServer(self._locks) as self._server:
+        """Hold the fork server, which the first stage starts; at the end every process is ended."""
+        with ExitStack() as self._held:
             yield
 
     def start(self, request: Request, reporter: Reporter) -> None:
         """Start the process of a stage and send it the request."""
+        # A command whose stages are all done imports nothing.
+        if self._server is None:
+            self._server = self._held.enter_context(ForkServer(self._locks))
         self._count += 1
         with _explained():
             connection = self._server.start(self._count)
@@ -61,6 +65,7 @@ class StageProcesses:
 
     def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
         """Relay messages for a moment and return the stages whose processes have ended."""
+        assert self._server is not None, "stages run"
         self._send_stop()
         open_processes = {
             process.connection: process
