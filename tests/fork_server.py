@@ -147,9 +147,9 @@ class Forked:
 
 def serve(folder: str, listening: int, alive: int) -> None:
     """Fork a process per connection to the socket `listening`, until the pipe `alive` closes; then remove the folder."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C goes to all; this process ends with the tests
+    # Ctrl-C and the SIGTERM of `timeout` go to all; this process ends with the tests.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _import_all()
     _Server(socket.socket(fileno=listening), alive).run()
     shutil.rmtree(folder)
@@ -244,7 +244,8 @@ class _Server:
         """Undo, in a forked process, what belongs to the server."""
         signal.set_wakeup_fd(-1)
         os.close(self._woken)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for key in list(self._selector.get_map().values()):
             os.close(key.fd)
