@@ -112,6 +112,10 @@ def simulate(arguments: argparse.Namespace) -> None:
                 raise ConfigError(
                     f"{option} needs --staleness: without it every device samples and then learns; add --staleness 1"
                 )
+    elif max(arguments.counts) < 2:
+        raise ConfigError(
+            f"--staleness {arguments.staleness}: one device cannot sample while it learns; give --gpus 2 or more"
+        )
     table = predictions(arguments)
     if arguments.json:
         print_json(table)

@@ -71,6 +71,7 @@ def test_what_cannot_be_asked_is_refused_in_a_line(
         (("qwen-zero", "--for", "H10O"), "no GPU of that name is known"),
         (("qwen-zero", "--stage", "one", "--for", "H100"), "--stage one: qwen-zero has no such rl stage"),
         (("qwen-zero", "--for", "H100", "--overlap"), "--overlap needs --staleness"),
+        (("qwen-zero", "--for", "H100", "--staleness", "1"), "one device cannot sample while it learns"),
         (("qwen-zero", "--for", "H100", "--mean-length", "16384"), "no mean can reach the limit of 16,384"),
         (("qwen-zero", "--for", "H100", "--measured", str(finished_run)), "has times of this machine"),
         (("miniature-zero", "--gpus", "4096"), "--for H100"),
