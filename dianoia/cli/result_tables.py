@@ -75,7 +75,8 @@ def print_accuracies(run: "Run", console: "Console") -> None:
         print_columns(["checkpoint", *domains], rows, console)
     models = [[name, percent(m.get("accuracy"))] for name, m in run.reward_models.items()]
     if models:
-        say(console)
+        if domains:
+            say(console)
         print_columns(["reward model", "accuracy"], models, console)
 
 
