@@ -26,6 +26,8 @@ def run(
     *,
     out: str | Path | None = None,
     jobs: int = 1,
+    ranks: int = 1,
+    gpus: int | str | None = None,
     seeds: None = None,
     only: Sequence[str] = (),
     start: str | None = None,
@@ -41,6 +43,8 @@ def run(
     *,
     out: str | Path | None = None,
     jobs: int = 1,
+    ranks: int = 1,
+    gpus: int | str | None = None,
     seeds: Sequence[int],
     only: Sequence[str] = (),
     start: str | None = None,
@@ -55,6 +59,8 @@ def run(
     *,
     out: str | Path | None = None,
     jobs: int = 1,
+    ranks: int = 1,
+    gpus: int | str | None = None,
     seeds: Sequence[int] | None = None,
     only: Sequence[str] = (),
     start: str | None = None,
@@ -75,6 +81,8 @@ def run(
         overrides: values by key, as `--set`: `{"zero.steps": 4, "seed": 2}`.
         out: the run directory; None: `runs/NAME` of the recipe. With seeds the folder of one run directory per seed.
         jobs: stages that may run at the same time; 0: one per core, at most 4.
+        ranks: processes that run each stage together on a CPU, with the results of one process with as many threads.
+        gpus: GPUs of this machine that run each stage together, a process each; "all" of them; None: one, or the CPU.
         seeds: one run per seed.
         only: names of the stages to run; empty: all.
         start: run this stage and its dependents again, from scratch (`--from`).
@@ -100,6 +108,8 @@ def run(
         out=None if out is None else Path(out),
         seeds=_distinct(seeds),
         jobs=jobs,
+        ranks=ranks,
+        gpus=gpus,
         only=tuple(only),
         start=start,
         force=force,
@@ -150,6 +160,8 @@ def _call(options: Any) -> str:
     words = [repr(str(options.recipe)), *(repr(override) for override in options.overrides)]
     words += [f"out={str(options.out)!r}"] if options.out else []
     words += [f"jobs={options.jobs}"] if options.jobs != 1 else []
+    words += [f"ranks={options.ranks}"] if options.ranks != 1 else []
+    words += [f"gpus={options.gpus!r}"] if options.gpus is not None else []
     return f"dianoia.run({', '.join(words)})"
 
 

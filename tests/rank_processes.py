@@ -109,10 +109,10 @@ def work(
             placement = Placement(rank, size, rank, size, port=port, listener=listener)
             group = ProcessGroup(
                 placement,
-                threads,
                 torch.device("cpu"),
                 on_silence=partial(_send_and_end, connection),
             )
+            group.set_lanes(threads)
             with joined(group):
                 result = function(*arguments)
             connection.send_bytes(pickle.dumps((result, None)))

@@ -33,15 +33,27 @@ def cpu_limit() -> float:
     return min(limits, default=inf)
 
 
+class _Share:
+    """Processes that share the cores with this one, itself included."""
+
+    parts = 1
+
+
+def share_cores(parts: int) -> None:
+    """Let `usable_cores` count this process's even part of the cores, of which there are `parts`; at least one core."""
+    _Share.parts = parts
+
+
 def usable_cores() -> int:
     """Return how many threads of this process can compute at once, at least 1.
 
     Those of the cores it may run on, and no more than its groups give time for: threads that wait for one another's part of
-    a product all wait for the one whose time is spent. A fraction of a core is left to the system.
+    a product all wait for the one whose time is spent. A fraction of a core is left to the system. Of several ranks on one
+    machine each has its part (`share_cores`).
     """
     pinned = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if pinned else os.cpu_count() or 1
-    return max(1, int(min(cores, cpu_limit())))
+    return max(1, int(min(cores, cpu_limit()) / _Share.parts))
 
 
 def _quota(folder: Path) -> float:

@@ -42,6 +42,19 @@ class Reporter(Protocol):
         """Print a line that stays."""
 
 
+class Silence(Reporter):
+    """The reporter of ranks that do not report: all ranks of a stage say the same, and the first says it."""
+
+    def set_total(self, total: int) -> None:
+        """Say nothing."""
+
+    def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
+        """Say nothing."""
+
+    def print_line(self, text: str) -> None:
+        """Say nothing."""
+
+
 def format_duration(seconds: float) -> str:
     """Format seconds as `m:ss`, or as `h:mm:ss` from an hour on."""
     # Rounded before it is divided: 59.7 s is 1:00, not 0:60.

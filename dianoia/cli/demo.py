@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dianoia.cli.output import print_json
+from dianoia.cli.rank_options import add_rank_options
 
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
@@ -29,6 +30,7 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--out", type=Path, help="the run directory (default: runs/NAME of the recipe)"
     )
+    add_rank_options(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and stop")
     parser.add_argument(
         "--json", action="store_true", help="print the results, or the plan, as JSON"
@@ -48,6 +50,8 @@ def demo(arguments: argparse.Namespace) -> None:
         recipe=Path(name),
         out=arguments.out,
         jobs=0,
+        ranks=arguments.ranks,
+        gpus=arguments.gpus,
         dry_run=arguments.dry_run,
         json=arguments.json,
     )

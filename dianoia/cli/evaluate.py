@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from dianoia.base.thread_variables import let_idle_threads_sleep
 from dianoia.cli.output import print_json, print_wrapped
+from dianoia.cli.rank_options import add_rank_options
 
 if TYPE_CHECKING:
     from dianoia.cli.run import Commands
@@ -54,6 +55,7 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--out", type=Path, help="the run directory (default: one in runs/, by models and targets)"
     )
+    add_rank_options(parser)
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.set_defaults(command=evaluate)
 
@@ -102,7 +104,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     evaluation = make_evaluation(subjects, targets, _options(arguments))
     out = arguments.out or default_folder(subjects, targets)
     # Plan and progress go to standard error, so that the table can be piped.
-    execute(RunOptions(_write_recipe(evaluation, out), out=out, json=True))
+    execute(
+        RunOptions(
+            _write_recipe(evaluation, out),
+            out=out,
+            ranks=arguments.ranks,
+            gpus=arguments.gpus,
+            json=True,
+        )
+    )
     results = _results(evaluation, RunDirectory(out))
     if arguments.json:
         print_json(as_json(results, str(out), arguments.seed, evaluation.notes))

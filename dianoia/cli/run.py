@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Any, Self
 from dianoia.base.errors import ConfigError, MachineFault, Stopped
 from dianoia.base.thread_variables import let_idle_threads_sleep
 from dianoia.cli.output import print_json
+from dianoia.cli.rank_options import add_rank_options, launched, rank_count
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dianoia.distributed.placement import Placement
     from dianoia.pipeline.results import PlannedRun
     from dianoia.pipeline.scheduler import Executor
     from dianoia.recipe import Recipe
@@ -53,7 +55,11 @@ class RunOptions:
     seeds: tuple[int, ...] = ()
     """Seeds of several runs; empty: one run with the recipe's seed."""
     jobs: int = 1
-    """Stages that may run at the same time."""
+    """Stages that may run at the same time; 0: as many as there are cores for."""
+    ranks: int = 1
+    """`--ranks`: processes that run a stage together on a CPU."""
+    gpus: int | str | None = None
+    """`--gpus`: GPUs that run a stage together, a process each; `all` of this machine; None: one, or the CPU."""
     only: tuple[str, ...] = ()
     """Names of the stages to run; empty: all."""
     start: str | None = None
@@ -75,6 +81,8 @@ class RunOptions:
             out=arguments.out,
             seeds=arguments.seeds,
             jobs=arguments.jobs,
+            ranks=arguments.ranks,
+            gpus=arguments.gpus,
             only=tuple(name.strip() for option in arguments.only for name in option.split(",")),
             start=arguments.start,
             force=arguments.force,
@@ -122,6 +130,7 @@ def add_parser(commands: "Commands") -> None:
         metavar="N",
         help="run up to N stages at the same time, over all seeds (default: 1; 0: one per core, at most 4)",
     )
+    add_rank_options(parser)
     _add_stage_selection(parser)
     _add_plan_options(parser)
     parser.set_defaults(command=run)
@@ -246,9 +255,14 @@ def _execution(
     from dianoia.hardware.machine import job_count
     from dianoia.pipeline.scheduler import run_recipes
 
+    if (placement := launched(options)) is not None and placement.rank > 0:
+        from dianoia.pipeline.launched import follow
+
+        sys.exit(0 if options.dry_run else follow(placement))
+    ranks = rank_count(options, placement)
     # 0 means one job per core, or one on a GPU. The plan and the run must agree on the number.
-    jobs = job_count(options.jobs) if options.gpu is None else options.jobs or 1
-    options = replace(options, jobs=jobs)
+    jobs = job_count(options.jobs, ranks.size) if options.gpu is None else options.jobs or 1
+    options = replace(options, jobs=jobs, ranks=ranks.size)
     # From here on each run has its own options, with its seed among the overrides.
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
@@ -259,12 +273,15 @@ def _execution(
     outcomes: list[dict[str, Any]] = []
     with _resume_advice(options), ExitStack() as locks:
         planned = [_lock_and_plan(run_options, locks, console) for run_options in runs]
-        executor = _executor(options.jobs, planned, console)
+        executor = _executor(options, placement, planned, console)
         if options.json:  # a reward function may print
             locks.enter_context(redirect_stdout(sys.stderr))
         with _followed(planned):
             typed = command or _command_line()
-            yield partial(run_recipes, planned, options.jobs, executor, typed, console), outcomes
+            run_stages = partial(
+                run_recipes, planned, options.jobs, executor, typed, console, ranks
+            )
+            yield run_stages, outcomes
     seconds = time.monotonic() - start
     if not options.json:
         _print_results(planned, seconds, console)
@@ -383,6 +400,10 @@ def _base_command(options: RunOptions) -> str:
     words += [word for override in options.overrides for word in ("--set", override)]
     words += ["--out", str(options.out)] if options.out else []
     words += ["--jobs", str(options.jobs)] if options.jobs > 1 else []
+    if options.gpus is not None:
+        words += ["--gpus", str(options.gpus)]
+    elif options.ranks > 1:
+        words += ["--ranks", str(options.ranks)]
     return shlex.join(words)
 
 
@@ -419,10 +440,19 @@ def _tracked(planned: "PlannedRun") -> "TrackedRun":
     return TrackedRun(planned.run.path, table.run, table.project, table.online)
 
 
-def _executor(jobs: int, planned: "Sequence[PlannedRun]", console: "Console") -> "Executor":
-    """Return where stages run: one job in this process, several in a process per stage."""
-    # With several jobs this process never imports torch: it only schedules.
-    if jobs > 1:
+def _executor(
+    options: RunOptions,
+    placement: "Placement | None",
+    planned: "Sequence[PlannedRun]",
+    console: "Console",
+) -> "Executor":
+    """Return where stages run: one job in this process, several jobs or ranks in processes per stage."""
+    if placement is not None:
+        from dianoia.pipeline.launched import LaunchedRanks
+
+        return LaunchedRanks(placement)
+    # With several this process never imports torch: it only schedules.
+    if options.jobs > 1 or options.ranks > 1:
         from dianoia.pipeline.stage_processes import StageProcesses
 
         locks = [run.lock for run in planned if run.lock is not None]

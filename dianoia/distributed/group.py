@@ -29,6 +29,9 @@ class RankGroup:
         """Return True on the one rank that writes files."""
         return self.rank == 0
 
+    def set_lanes(self, count: int) -> None:
+        """Say how many replicas of a model each rank has from now on. Raises RankError unless all ranks say the same."""
+
     def begin(self, verb: str, step: int | None = None) -> None:
         """Note what this rank begins to do, for messages: a verb such as `sample`, and the step that it belongs to."""
 

@@ -15,6 +15,18 @@ LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
+class RankCount:
+    """How many ranks run each stage of a command."""
+
+    size: int = 1
+    per_machine: int = 1
+
+
+ALONE = RankCount()
+"""A process by itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """One rank among the ranks of a stage."""
 

@@ -46,7 +46,6 @@ class ProcessGroup(RankGroup):
     def __init__(
         self,
         placement: Placement,
-        lanes: int,
         device: torch.device,
         on_point: Callable[[str], object] | None = None,
         on_silence: Callable[[str], object] = _exit,
@@ -54,14 +53,13 @@ class ProcessGroup(RankGroup):
         """Meet the other ranks.
 
         Args:
-            lanes: replicas of a model on this rank, the same number on each.
             on_point: is told what this rank does whenever that changes.
             on_silence: gets a message, in another thread, when a rank hangs; it has to end the process.
 
         Raises:
             RankError: the others have not come in time.
         """
-        self.rank, self.size, self.lanes, self.device = placement.rank, placement.size, lanes, device  # fmt: skip
+        self.rank, self.size, self.device = placement.rank, placement.size, device
         self.node_ranks = placement.local_size
         self._placement, self._on_point = placement, on_point
         self._exchanges = self._claims = 0
@@ -86,7 +84,6 @@ class ProcessGroup(RankGroup):
                 f"rank {self.rank} of {self.size} could not meet the others at {placement.host}:{placement.port} "
                 f"({_first_line(error)}); see what the others say, and whether the address can be reached from every machine"
             ) from error
-        self.require_equal({"lanes of each rank (threads)": lanes}, "meet")
 
     def _open_store(self) -> Store:
         wait = timedelta(seconds=_MEET_SECONDS)
@@ -110,6 +107,11 @@ class ProcessGroup(RankGroup):
         self.barrier("end")
         self._watch.close()
         dist.destroy_process_group()
+
+    def set_lanes(self, count: int) -> None:
+        """See `RankGroup.set_lanes`."""
+        self.lanes = count
+        self.require_equal({"threads of each rank": count}, "set threads")
 
     # What it does --------------------------------------------------------------------------------
 

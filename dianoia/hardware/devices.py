@@ -10,8 +10,16 @@ from dianoia.hardware.machine import thread_count
 
 
 def pick_device() -> torch.device:
-    """Return the first CUDA device, else the CPU."""
+    """Return the CUDA device of this process, by default the first, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def use_device(local_rank: int) -> torch.device:
+    """Let this process compute on its own device among those of its machine: GPU `local_rank`, else the CPU."""
+    device = pick_device()
+    if device.type == "cuda":
+        torch.cuda.set_device(local_rank)
+    return device
 
 
 def use_threads(setting: int) -> int:

@@ -67,9 +67,23 @@ def thread_count(setting: int, jobs: int = 1) -> int:
     return setting or min(max(1, usable_cores() // jobs), MAX_THREADS)
 
 
-def job_count(setting: int) -> int:
-    """Return how many stages run in parallel: `setting`, or for 0 one per core, at most MAX_JOBS, and one on a GPU."""
-    return setting or (min(usable_cores(), MAX_JOBS) if _first_gpu() is None else 1)
+def threads_per_rank(setting: int, jobs: int = 1, ranks: int = 1, per_machine: int = 1) -> int:
+    """Return the CPU threads of each rank of a stage, at least 1: an even part of the stage's.
+
+    `setting` counts the threads of all `ranks`; 0 means those of each machine, which its `per_machine` ranks share.
+    """
+    parts = ranks if setting else per_machine
+    return max(1, thread_count(setting, jobs) // parts)
+
+
+def job_count(setting: int, ranks: int = 1) -> int:
+    """Return how many stages run in parallel: `setting`, or for 0 one per core, at most MAX_JOBS, and one on a GPU.
+
+    Stages of several ranks take a core for each.
+    """
+    if setting:
+        return setting
+    return max(1, min(usable_cores(), MAX_JOBS) // ranks) if _first_gpu() is None else 1
 
 
 def this_machine(threads: int) -> Machine:
@@ -100,26 +114,38 @@ def _with_gpu(name: str, memory: float, gpu: Gpu) -> Machine:
     return Machine(name, memory, 1, float32, bfloat16, _BANDWIDTH_SHARE * gpu.bandwidth * 1e9)
 
 
+def gpu_count() -> int:
+    """Return the number of GPUs that PyTorch would see."""
+    return len(_gpus())
+
+
 def _first_gpu() -> tuple[str, float] | None:
     """Return name and bytes of memory of the GPU that PyTorch would take; None if there is none."""
+    return next(iter(_gpus()), None)
+
+
+def _gpus() -> list[tuple[str, float]]:
+    """Return name and bytes of memory of each GPU that PyTorch would see, in its order."""
     # empty or -1 hides all GPUs, and a CPU build of PyTorch sees none
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and visible.split(",")[0].strip() in ("", "-1"):
-        return None
+        return []
     # by the version's name: importing torch would take a second
     if "+cpu" in _version("torch"):
-        return None
-    first = (visible or "0").split(",")[0].strip()
-    query = ["nvidia-smi", "-i", first, "--query-gpu=name,memory.total"]
+        return []
+    # names or numbers, up to the first that is not valid
+    chosen = [] if visible is None else ["-i", ",".join(w.strip() for w in visible.split(","))]
+    query = ["nvidia-smi", *chosen, "--query-gpu=name,memory.total"]
     try:
         done = subprocess.run(
             [*query, "--format=csv,noheader,nounits"], capture_output=True, text=True, timeout=20
         )
-        # the first line is the first GPU; names may hold commas, so split at the last one
-        name, _, mebibytes = done.stdout.strip().partition("\n")[0].rpartition(",")
-        return (name.strip(), float(mebibytes) * 2**20) if done.returncode == 0 else None
+        # names may hold commas, so split at the last one
+        rows = [line.rpartition(",") for line in done.stdout.strip().splitlines()]
+        gpus = [(name.strip(), float(mebibytes) * 2**20) for name, _, mebibytes in rows]
+        return gpus if done.returncode == 0 else []
     except (OSError, subprocess.TimeoutExpired, ValueError):
-        return None  # no NVIDIA GPU, or none that says what it is
+        return []  # no NVIDIA GPU, or none that says what it is
 
 
 def _version(package: str) -> str:

@@ -7,8 +7,9 @@ so one seed and one number of threads give one result.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -36,8 +37,8 @@ def run_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:
     A single job runs in the caller's thread with all of its compute threads.
     """
     # alone, a job is faster with all threads on each product than with one
-    if len(jobs) == 1:
-        return [jobs[0]()]
+    if len(jobs) < 2:
+        return [job() for job in jobs]
     threads = torch.get_num_threads()
     # new threads take this setting and keep it; the caller gets its own back below
     torch.set_num_threads(1)
@@ -47,6 +48,17 @@ def run_parallel(jobs: Sequence[Callable[[], T]]) -> list[T]:
     finally:
         wait(futures)  # after an interrupt too: no job may still run when the caller goes on
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def compute_threads(count: int) -> Iterator[None]:
+    """Let PyTorch compute with `count` threads in the block, in this thread and those that it starts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @cache

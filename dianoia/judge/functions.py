@@ -35,7 +35,7 @@ from dianoia.base.records import Problem, Rollout, Turn
 from dianoia.config import FunctionSettings
 from dianoia.judge.completion_text import CompletionText
 from dianoia.judge.function_files import format_error, make_function
-from dianoia.judge.reward_part import RewardPart, ScoringState, Values
+from dianoia.judge.reward_part import RewardPart, ScoredBy, ScoringState, Values
 
 Form = Literal["auto", "text", "messages"]
 
@@ -208,6 +208,8 @@ class FunctionPart(RewardPart):
 
     As in TRL it sees every sample, truncated and malformed ones too.
     """
+
+    scored_by = ScoredBy.FIRST
 
     def __init__(
         self,

@@ -7,23 +7,25 @@ the parts (`judge.rules`, `judge.functions`, `judge.reward_model_part`, `judge.l
 
 import asyncio
 import math
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from inspect import isawaitable
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 from dianoia.base.errors import ConfigError, ProblemFileError, UserError
 from dianoia.base.records import Group, Problem, Purpose, Rollout, RolloutGroup, Score
 from dianoia.config import PreferenceSettings, RewardSettings, RLStage
+from dianoia.distributed.group import ranks
+from dianoia.distributed.shares import shares_by_cost
 from dianoia.judge import rules
 from dianoia.judge.completion_text import CompletionText
 from dianoia.judge.functions import FunctionPart, load_function
 from dianoia.judge.llm_grader import REFERENCE, GraderPart, LLMGrader
 from dianoia.judge.reward_model_part import RewardModelPart
 from dianoia.judge.reward_model_scores import RewardModel
-from dianoia.judge.reward_part import ACCURACY, RewardPart, ScoringState, Values
+from dianoia.judge.reward_part import ACCURACY, RewardPart, ScoredBy, ScoringState, Values
 from dianoia.models.endpoint import Endpoint
 from dianoia.models.loading import load_tokenizer
 from dianoia.storage.stage_inputs import Context
@@ -49,15 +51,16 @@ class Judge:
             ProblemFileError: no part applies to a rollout, so that its total would be a 0 that nothing gave.
             UserError: a value or a total is not a finite number, or beyond `MAX_REWARD`; or a part's own error.
         """
+        mine = _share(groups)
         # One batch per part: the rollouts of all groups that it covers.
-        batches = [_Batch.of(part, groups, state) for part in self.parts]
+        batches = [_Batch.of(part, groups, mine, state) for part in self.parts]
         _run([batch for batch in batches if not batch.part.reads_accuracy])
         # Cosine and its like come second: they read what the parts named `accuracy` gave.
         accuracy = {
-            index: values_G
+            index: columns.values
             for batch in batches
             if batch.part.name == ACCURACY
-            for index, values_G in batch.values_by_group().items()
+            for index, columns in batch.columns.items()
         }
         # Two parts may be named `accuracy`, but no group is covered by both.
         second = [batch for batch in batches if batch.part.reads_accuracy]
@@ -65,10 +68,9 @@ class Judge:
             batch.state.accuracy = [value for index in batch.groups for value in accuracy[index]]
         _run(second)
         self._log_metrics(batches)
-        # From one column per part to one list of columns per group.
-        values = [(batch, batch.values_by_group()) for batch in batches]
+        # From one table of columns per part to one list of columns per group.
         return [
-            _score_group(group, [(b, v[index]) for b, v in values if index in v], index)
+            _score_group(group, [(b.part, b.columns[index]) for b in batches if index in b.columns])
             for index, group in enumerate(groups)
         ]
 
@@ -133,20 +135,42 @@ class Judge:
 # Running the parts -------------------------------------------------------------------------------
 
 
+class _Columns(NamedTuple):
+    """What a part gave the rollouts of one group."""
+
+    values: Values
+    verdicts: Sequence[str | None]
+    """Empty for a part without verdicts."""
+    notes: Mapping[str, Sequence[Any]]
+
+
 @dataclass(slots=True)
 class _Batch:
-    """The rollouts of all groups that one part covers, its state, and its values."""
+    """The rollouts of the groups that one part scores in this process, its state, and what it gave."""
 
     part: RewardPart
     groups: Mapping[int, RolloutGroup]
-    """Covered groups by index among all groups."""
+    """Groups to score by index among all groups."""
     state: ScoringState
     values: Values = field(default_factory=list)
     """One per rollout of `groups`, in order."""
+    columns: dict[int, _Columns] = field(default_factory=dict)
+    """By index among all groups, for every group that the part covers, whichever rank scored it."""
 
     @classmethod
-    def of(cls, part: RewardPart, groups: Sequence[RolloutGroup], state: ScoringState) -> "_Batch":
-        covered = {index: group for index, group in enumerate(groups) if part.covers(group)}
+    def of(
+        cls,
+        part: RewardPart,
+        groups: Sequence[RolloutGroup],
+        mine: Collection[int],
+        state: ScoringState,
+    ) -> "_Batch":
+        """`mine`: indices of the groups that this rank scores, where the ranks share them out."""
+        if part.scored_by is ScoredBy.ALL:
+            mine = range(len(groups))
+        elif part.scored_by is ScoredBy.FIRST:
+            mine = range(len(groups)) if ranks().rank == 0 else ()
+        covered = {index: groups[index] for index in mine if part.covers(groups[index])}
         sizes = [len(group.rollouts) for group in covered.values()]
         # A fresh state: parts run at the same time, and each logs into its own.
         return cls(part, covered, ScoringState(state.step, state.steps, state.max_tokens, sizes))
@@ -156,16 +180,22 @@ class _Batch:
         # A part is not called without rollouts, so that a reward model or an endpoint does not run for nothing.
         return self.part.score(rollouts, self.state) if rollouts else []
 
-    def slices(self) -> dict[int, slice]:
-        """Return where each covered group's rollouts are in `values`."""
-        slices, start = {}, 0
+    def own_columns(self) -> dict[int, _Columns]:
+        """Cut what the part gave in this process into groups."""
+        columns, start = {}, 0
         for index, group in self.groups.items():
-            slices[index] = slice(start, start + len(group.rollouts))
+            rows = slice(start, start + len(group.rollouts))
             start += len(group.rollouts)
-        return slices
+            notes = {name: values[rows] for name, values in self.state.notes.items()}
+            columns[index] = _Columns(self.values[rows], self.state.verdicts[rows], notes)
+        return columns
 
-    def values_by_group(self) -> dict[int, Values]:
-        return {index: self.values[where] for index, where in self.slices().items()}
+
+def _share(groups: Sequence[RolloutGroup]) -> Collection[int]:
+    """Return the indices of the groups that this rank scores: all of them in a process by itself."""
+    tokens = [sum(len(r.completion.ids) for r in group.rollouts) for group in groups]
+    group = ranks()
+    return shares_by_cost(tokens, group.size)[group.rank]
 
 
 def _run(batches: Sequence[_Batch]) -> None:
@@ -184,6 +214,33 @@ def _run(batches: Sequence[_Batch]) -> None:
     # `results` has the order of `inline`, then `waiting`; `awaited` the order of the awaitables among them.
     for batch, result in zip([*inline, *waiting], results, strict=True):
         batch.values = next(awaited) if isawaitable(result) else result
+    _bring_together(batches)
+
+
+def _bring_together(batches: Sequence[_Batch]) -> None:
+    """Give every batch the columns of all groups, those that other ranks have scored included."""
+    for batch in batches:
+        batch.columns = batch.own_columns()
+    group = ranks()
+    shared = [batch for batch in batches if batch.part.scored_by is not ScoredBy.ALL]
+    if group.size == 1 or not shared:
+        return
+    parts = group.gather([_sent(batch) for batch in shared], "gather scores")
+    for rank, part in enumerate(parts):
+        if rank == group.rank:
+            continue
+        for batch, (columns, metrics) in zip(shared, part, strict=True):
+            batch.columns |= columns
+            for name, values in metrics.items():
+                batch.state.metrics.setdefault(name, []).extend(values)
+
+
+def _sent(batch: _Batch) -> tuple[dict[int, _Columns], dict[str, list[float]]]:
+    """Return what other ranks get of a batch."""
+    # Notes go into files, which rank 0 writes, and those of a user's function may be any object.
+    if ranks().writes:
+        return {i: c._replace(notes={}) for i, c in batch.columns.items()}, batch.state.metrics
+    return batch.columns, batch.state.metrics
 
 
 async def _gather(awaitables: Sequence[Awaitable[Values]]) -> list[Values]:
@@ -193,26 +250,19 @@ async def _gather(awaitables: Sequence[Awaitable[Values]]) -> list[Values]:
 # Adding the parts up -----------------------------------------------------------------------------
 
 
-def _score_group(
-    group: RolloutGroup, columns: Sequence[tuple[_Batch, Values]], index: int
-) -> Group:
+def _score_group(group: RolloutGroup, columns: Sequence[tuple[RewardPart, _Columns]]) -> Group:
     """Add up the parts that cover a group."""
-    parts = [batch.part for batch, _ in columns]
+    parts = [part for part, _ in columns]
     _check_names(parts)
-    # Columns that functions logged, cut down to this group.
-    notes = {
-        name: values[batch.slices()[index]]
-        for batch, _ in columns
-        for name, values in batch.state.notes.items()
-    }
+    # Columns that functions logged.
+    notes = {name: values for _, given in columns for name, values in given.notes.items()}
     # At most one part that covers a group logs verdicts: the verifiers' accuracy.
     verdicts = next(
-        (b.state.verdicts[b.slices()[index]] for b, _ in columns if b.state.verdicts),
-        [None] * len(group.rollouts),
+        (given.verdicts for _, given in columns if given.verdicts), [None] * len(group.rollouts)
     )
     scores_G = []
     for sample, rollout in enumerate(group.rollouts):
-        score = _add_up(parts, [values_G[sample] for _, values_G in columns], rollout)
+        score = _add_up(parts, [given.values[sample] for _, given in columns], rollout)
         logged = {name: values_G[sample] for name, values_G in notes.items()}
         scores_G.append(replace(score, notes=logged, verdict=verdicts[sample]))
     scores = tuple(_fill_with_mean(parts, scores_G))

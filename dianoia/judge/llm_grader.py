@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from dianoia.base.records import Problem, Purpose, Rollout, RolloutGroup
-from dianoia.judge.reward_part import ACCURACY, GRADER, RewardPart, ScoringState, Values
+from dianoia.judge.reward_part import ACCURACY, GRADER, RewardPart, ScoredBy, ScoringState, Values
 from dianoia.models.endpoint import Answer, Messages
 
 Ask = Callable[[Sequence[Messages]], list[Answer]]
@@ -79,6 +79,7 @@ class GraderPart(RewardPart):
     diagnoses hold for both kinds of problems. For other problems it is a part beside the accuracy.
     """
 
+    scored_by = ScoredBy.FIRST
     waits = True
 
     def __init__(self, grader: LLMGrader, weight: float, references: bool) -> None:

@@ -26,7 +26,7 @@ from typing import Protocol
 
 from dianoia.base.errors import UserError
 from dianoia.base.records import Purpose, Rollout, Turn
-from dianoia.judge.reward_part import RewardPart, ScoringState, Values
+from dianoia.judge.reward_part import RewardPart, ScoredBy, ScoringState, Values
 
 
 class Scorer(Protocol):
@@ -39,6 +39,8 @@ class Scorer(Protocol):
 
 class RewardModelPart(RewardPart):
     """The scores of one reward model, as they are, without rescaling."""
+
+    scored_by = ScoredBy.ALL
 
     def __init__(
         self,

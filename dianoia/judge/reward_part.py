@@ -7,6 +7,7 @@ and adds them up. Not here: any part itself.
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from dianoia.base.records import Purpose, Rollout, RolloutGroup
@@ -45,8 +46,21 @@ class ScoringState:
     """Log: the verifier's verdict on each rollout (`Grade.label`)."""
 
 
+class ScoredBy(StrEnum):
+    """Which ranks of a stage score for a part."""
+
+    SHARES = "shares"
+    """Each rank scores some of the groups: a value depends on its own rollout or group alone."""
+    ALL = "all"
+    """Every rank is called about all groups: the part shares its work out itself."""
+    FIRST = "first"
+    """Rank 0 scores all groups: what it calls may count its calls, or costs money."""
+
+
 class RewardPart(ABC):
     """One part of a reward."""
+
+    scored_by: ScoredBy = ScoredBy.SHARES
 
     waits: bool = False
     """True if scoring waits for other processes or machines, so that it runs in a thread beside the other parts."""

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 from dianoia.base.records import Problem, Rollout
+from dianoia.distributed.group import ranks
 from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.verifier import Grade, Pair
 
@@ -18,12 +19,29 @@ Counts = dict[str, dict[str, int]]
 Submit = Callable[[Rollout], None]
 
 
+class _Elsewhere:
+    """Grades that other ranks gave while the last rollout was drawn; a verifier remembers only its own."""
+
+    problems: Sequence[Problem] = ()
+    """Kept, since their identities are the keys."""
+    grades: Mapping[tuple[int, str], Grade] = {}
+    """By identity of the problem, and answer."""
+
+
 def grade(pairs: Sequence[Pair]) -> list[Grade]:
     """Grade each answer by its problem's own verifier, in order.
 
     Verifiers that share a `grade` function get their answers in one batch. Several batches run side by side, since each
     waits for other processes. Raises VerifierError or SandboxError when these cannot be started.
     """
+    known = [_Elsewhere.grades.get((id(problem), answer)) for problem, answer in pairs]
+    unknown = [pair for pair, result in zip(pairs, known, strict=True) if result is None]
+    # `known` has a None for each of them, in order.
+    grades = iter(_grade(unknown))
+    return [next(grades) if result is None else result for result in known]
+
+
+def _grade(pairs: Sequence[Pair]) -> list[Grade]:
     if not pairs:
         return []
     # Verifiers of short answers share one `grade` function, so that they share one batch for their workers.
@@ -60,28 +78,48 @@ def graded_early(problems: Sequence[Problem]) -> Iterator[Submit | None]:
     """Grade answers in other processes while the next samples are drawn.
 
     Yields the function that takes each rollout as soon as it ends, or None if no verifier of the problems is `early`.
-    The verifiers remember their grades, so `grade` has them at hand afterwards. When the block ends, everything that was
-    submitted is graded; an error of a verifier is raised then.
+    The verifiers remember their grades, so `grade` has them at hand afterwards, on every rank of a stage. When the block ends,
+    everything that was submitted is graded; an error of a verifier is raised then.
     """
+    _Elsewhere.problems, _Elsewhere.grades = (), {}
     if not any(_is_early(problem) for problem in problems):
         yield None
         return
     # The sampler calls `submit` between two decoding steps, so it must return at once.
     threads = ThreadPoolExecutor(thread_name_prefix="early")
-    futures: list[Future[list[Grade]]] = []
+    futures: list[tuple[Pair, Future[list[Grade]]]] = []
 
     def submit(rollout: Rollout) -> None:
         if rollout.answer is not None and _is_early(rollout.problem):
-            futures.append(threads.submit(grade, [(rollout.problem, rollout.answer)]))
+            pair = (rollout.problem, rollout.answer)
+            futures.append((pair, threads.submit(grade, [pair])))
 
     try:
         yield submit
         # Wait here, and raise the first error, before rollouts are scored.
-        for future in futures:
-            future.result()
+        graded = [(pair, future.result()) for pair, future in futures]
+        _bring_together(problems, graded)
     finally:
         # After an error of the sampler nothing that is queued is worth grading.
         threads.shutdown(cancel_futures=True)
+
+
+def _bring_together(
+    problems: Sequence[Problem], graded: Sequence[tuple[Pair, list[Grade]]]
+) -> None:
+    """Let `grade` know what other ranks of a stage have graded."""
+    group = ranks()
+    if group.size == 1:
+        return
+    numbers = {id(problem): number for number, problem in enumerate(problems)}
+    mine = {(numbers[id(problem)], answer): grades[0] for (problem, answer), grades in graded}
+    parts = group.gather(mine, "gather grades")
+    _Elsewhere.problems = problems
+    _Elsewhere.grades = {
+        (id(problems[number]), answer): result
+        for part in parts
+        for (number, answer), result in part.items()
+    }
 
 
 def _is_early(problem: Problem) -> bool:

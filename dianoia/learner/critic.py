@@ -39,7 +39,7 @@ from dianoia.learner.batching.batch import (
     micro_batches,
 )
 from dianoia.learner.logprobs import at_mask, states_before
-from dianoia.learner.replicas import copy_but_frozen
+from dianoia.learner.replicas import as_one_process, copy_but_frozen
 from dianoia.learner.shards import from_shards
 from dianoia.learner.step_metrics import ValueMetrics
 from dianoia.learner.trainer import Trainer
@@ -106,6 +106,7 @@ class Critic:
             prepare=False,  # the copy of the backbone is as prepared as the policy's
             sharding=None if shards is None else shards.sharding,
             contents=None if shards is None else from_shards(policy.model.base_model, "backbone."),
+            title="Training of the value model",
         )
 
     @property
@@ -133,7 +134,8 @@ class Critic:
         if self.algorithm.whiten_advantages:
             # Samples that no step counts must not move the mean and the deviation.
             counted_B = torch.tensor([row.counted for row in prepared])
-            advantages_BT = whiten(advantages_BT, mask_BT & counted_B[:, None])
+            with as_one_process():
+                advantages_BT = whiten(advantages_BT, mask_BT & counted_B[:, None])
         # Back from the padded rollout to one tensor per response.
         lengths = [len(values_T) for values_T in values]
         credits = zip(lengths, advantages_BT, values_BT, returns_BT, strict=True)
@@ -199,7 +201,8 @@ class Critic:
             loss += float(sum((part for part, _ in report), zeros))
             clipped += int(sum(count for _, count in report))
         norm = self.trainer.gradient_norm()
-        return _metrics(prepared, loss, clipped / max(1, tokens), norm)
+        with as_one_process():
+            return _metrics(prepared, loss, clipped / max(1, tokens), norm)
 
     def _micro_batch_loss(
         self, tokens: int, model: ValueModel, prepared: Sequence[PreparedSample]

@@ -2,10 +2,12 @@
 
 In: a model and micro-batches. Out: the results per replica, and the sum of all gradients in the model itself. `Replicas`
 is the protocol; a `Replica` is a model by itself, `ThreadReplicas` are copies in one process that share their weights, one
-CPU thread per copy. Left out: optimizer steps, which `learner.trainer` takes.
+CPU thread per copy, and `RankReplicas` are those of all ranks of a stage. Left out: optimizer steps, which `learner.trainer`
+takes, on every rank alike.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar, cast
@@ -13,7 +15,13 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from dianoia.hardware.threads import run_parallel, split_round_robin, worker_count
+from dianoia.distributed.group import RankGroup, ranks
+from dianoia.hardware.threads import (
+    compute_threads,
+    run_parallel,
+    split_round_robin,
+    worker_count,
+)
 
 M = TypeVar("M", bound=nn.Module)
 M_co = TypeVar("M_co", bound=nn.Module, covariant=True)
@@ -134,11 +142,84 @@ class ThreadReplicas(Replica[M]):
                 part.grad = None
 
 
+class RankReplicas(ThreadReplicas[M]):
+    """The replicas of all ranks, each rank with as many in threads of its own; every result is the same on all ranks.
+
+    Replica number `rank * lanes + thread` has the share that it would have in one process with all replicas, and everything
+    is added up in the order of replicas. So the results are those of that process, to the last bit on a CPU.
+    """
+
+    def __init__(self, model: M, group: RankGroup) -> None:
+        """Copy `model` for the other threads of this rank. All ranks have the same weights, and keep them the same."""
+        super().__init__(model, group.lanes)
+        self._group = group
+
+    @property
+    def count(self) -> int:
+        """Number of replicas on all ranks."""
+        return self._group.lanes * self._group.size
+
+    def run(self, job: Callable[[M, Sequence[B]], R], micro_batches: Sequence[B]) -> list[R]:
+        """Run `job` on the replicas of all ranks, as `Replicas.run` says."""
+        shares = split_round_robin(micro_batches, self.count)
+        jobs = [partial(replica.run, job, share) for replica, share in self._mine(shares)]
+        return self._gathered(self._in_threads(jobs, len(shares)))
+
+    def accumulate(
+        self, loss: Callable[[M, B], tuple[Tensor, R]], micro_batches: Sequence[B]
+    ) -> list[list[R]]:
+        """Each replica adds up the gradients of its share; then the replicas of all ranks are summed in their order."""
+        shares = split_round_robin(micro_batches, self.count)
+        nn.Module.zero_grad(self.model)  # of a rank without a share
+        jobs = [partial(replica.accumulate, loss, share) for replica, share in self._mine(shares)]
+        reports = self._in_threads(jobs, len(shares))
+        parameters = [list(replica.model.parameters()) for replica in self.replicas]
+        self._group.add_gradients(parameters, len(shares), "sum gradients")
+        return self._gathered(reports)
+
+    def gradient_norm(self, parameters: Sequence[Tensor]) -> float:
+        """See `Replicas.gradient_norm`."""
+        with as_one_process():
+            return super().gradient_norm(parameters)
+
+    def _mine(self, shares: Sequence[Sequence[B]]) -> list[tuple[Replica[M], Sequence[B]]]:
+        """Return the replicas of this rank that have a share, with it."""
+        first = self._group.rank * self._group.lanes
+        return list(zip(self.replicas, shares[first : first + self._group.lanes], strict=False))
+
+    def _in_threads(self, jobs: Sequence[Callable[[], list[R]]], shares: int) -> list[R]:
+        """Run the jobs of this rank, with the threads that each would have in one process with all replicas."""
+        # There a share by itself gets all threads, and one of several gets one. On a GPU nothing depends on it.
+        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        threads = (self.count if shares == 1 else 1) if on_cpu else torch.get_num_threads()
+        with compute_threads(threads):
+            return [result for (result,) in run_parallel(jobs)]
+
+    def _gathered(self, results: list[R]) -> list[R]:
+        parts = self._group.gather(results, "gather results of micro-batches")
+        return [result for part in parts for result in part]
+
+
 def make_replicas(model: M, count: int | None = None) -> Replica[M]:
-    """Return `count` replicas of a model; None: one per CPU thread, one on any other device."""
+    """Return the replicas of a model: of all ranks, or in a process by itself `count` of them.
+
+    `count` None: one per CPU thread, one on any other device.
+    """
+    group = ranks()
+    if group.size > 1:
+        return RankReplicas(model, group)
     if count is None:
         count = worker_count(next(model.parameters()).device)
     return Replica(model) if count == 1 else ThreadReplicas(model, count)
+
+
+def as_one_process() -> AbstractContextManager[None]:
+    """In the block, compute with as many threads as one process in place of all ranks would.
+
+    For sums over many numbers that every rank computes alike: PyTorch adds in an order that depends on its threads.
+    """
+    group = ranks()
+    return nullcontext() if group.size == 1 else compute_threads(group.lanes * group.size)
 
 
 def copy_but_frozen(model: M) -> M:

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError, TrainingStopped
 from dianoia.config import OptimizerSettings
+from dianoia.distributed.digests import weights_digest
 from dianoia.distributed.group import ranks
 from dianoia.learner.checkpoint_folder import Usage, save_checkpoint
 from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
@@ -53,6 +54,9 @@ B = TypeVar("B")
 R = TypeVar("R")
 
 Autocast = Literal["none", "bfloat16"]
+
+_COMPARED_EVERY = 8
+"""Optimizer steps between two comparisons of the weights on all ranks."""
 
 # Optimizer and schedule ---------------------------------------------------------------------------
 
@@ -267,7 +271,21 @@ class Trainer(Generic[M]):
             group["lr"] = rate
         self.optimizer.step()
         self.step += 1
+        self.require_equal({"gradient norm": norm}, weights=self.step % _COMPARED_EVERY == 0)
         return rate
+
+    def require_equal(
+        self, values: Mapping[str, Any] | None = None, *, weights: bool = True
+    ) -> None:
+        """Compare the step, `values` and the weights with those of the other ranks. Raises RankError if they differ."""
+        group = ranks()
+        if group.size == 1:
+            return
+        compared: dict[str, Any] = {"optimizer step": self.step, **(values or {})}
+        # Of a model in shards each rank has other rows.
+        if weights and self.shards is None:
+            compared["digest of the weights"] = weights_digest(_trained_state(self.model).values())
+        group.require_equal(compared, f"{self.title.lower()}, after optimizer step {self.step}")
 
     def _parameters(self) -> list[Tensor]:
         """Return the trainable parameters in the optimizer's order: matrices first, then vectors."""
@@ -410,14 +428,14 @@ class Learner:
     def save_state(self, folder: Path, progress: Mapping[str, Any]) -> None:
         """Replace the state in `folder` by this learner's; `progress` holds plain values of the caller's own.
 
-        Every rank calls this and rank 0 writes. Of a model in shards it writes whole tensors, or, where its host has no room for
-        them, every rank writes its own (`learner.state_parts`). Any number of ranks resumes from either.
+        Rank 0 writes. Of a model in shards it writes whole tensors, or, where its host has no room for them, every rank writes
+        its own (`learner.state_parts`); every rank has to call this then. Any number of ranks resumes from either.
         """
         group, learner = ranks(), self.state_dict()
         tensors: dict[str, Tensor] = {}
         if self.trainer.shards is not None and needs_parts(learner):
             learner, tensors = split(learner)
-        else:
+        elif self.trainer.shards is not None:
             with group.exchanging("gather the state"):
                 learner = gathered(learner, keep=group.writes)
         if group.writes:

@@ -25,7 +25,6 @@ from dianoia.metrics.group_metrics import measures, right_PG
 from dianoia.metrics.history import History
 from dianoia.metrics.training_metrics import Row, Weights, rollout_row, verdict_row
 from dianoia.sampler.rollouts import RolloutSampler
-from dianoia.storage.journal import Journal
 from dianoia.storage.rollout_table import write_rollouts
 from dianoia.storage.stage_inputs import Context
 
@@ -68,8 +67,9 @@ class Recorder:
             self.history.load_state(state)
         # Row s describes the update that led to step s; a diagnosis at s precedes that update.
         # A resumed stage writes the rows after `step` again.
-        self.metrics = Journal(self.context.directory.metrics, resume_at=step + 1 if step else 0)
-        self.diagnoses = Journal(self.context.directory.diagnoses, resume_at=step)
+        folder = self.context.directory
+        self.metrics = self.context.journal(folder.metrics, resume_at=step + 1 if step else 0)
+        self.diagnoses = self.context.journal(folder.diagnoses, resume_at=step)
 
     def state(self) -> dict[str, Any]:
         """Return the state that `open` resumes from."""
@@ -118,9 +118,10 @@ class Recorder:
         path = self.context.directory.rollouts(name)
         # PPO has no advantages per group; its tuples are empty.
         advantages = [tuple(advantages_G) for advantages_G in advantages_PG]
-        retry_when_full(
-            lambda: write_rollouts(path, groups, step=step, advantages_PG=advantages), path
-        )
+        if self.context.writes:
+            retry_when_full(
+                lambda: write_rollouts(path, groups, step=step, advantages_PG=advantages), path
+            )
         return path
 
     def curve(

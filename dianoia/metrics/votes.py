@@ -25,6 +25,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from dianoia.base.records import Group, Problem
+from dianoia.distributed.shares import share_out
 from dianoia.judge.reward_part import ACCURACY
 from dianoia.judge.verification import grade
 from dianoia.tasks.plugins import PLUGIN_VERIFIERS
@@ -54,12 +55,19 @@ def with_votes(groups: Sequence[Group]) -> list[Group]:
         VerifierError: no worker process could be started.
     """
     # Groups that have their votes, or no accuracy, are passed through.
-    ballots = {index: _ballot(group) for index, group in enumerate(groups) if _is_open(group)}
-    _compare(list(ballots.values()))
-    return [
-        replace(group, votes_G=ballots[index].classes()) if index in ballots else group
-        for index, group in enumerate(groups)
-    ]
+    open_groups = [group for group in groups if _is_open(group)]
+    if not open_groups:
+        return list(groups)
+    sizes = [len(group.rollouts) for group in open_groups]
+    votes = iter(share_out(open_groups, _votes, sizes, "gather votes"))
+    return [replace(group, votes_G=next(votes)) if _is_open(group) else group for group in groups]
+
+
+def _votes(groups: Sequence[Group]) -> list[tuple[int | None, ...]]:
+    """Return the class of every answer of each group."""
+    ballots = [_ballot(group) for group in groups]
+    _compare(ballots)
+    return [ballot.classes() for ballot in ballots]
 
 
 def votes_PG(groups: Sequence[Group]) -> list[tuple[int | None, ...]]:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -35,6 +35,8 @@ _STAGE_MODULE = "dianoia.pipeline.stage_process"
 """Imported by name and late, since it imports PyTorch."""
 FORKS = sys.platform == "linux"
 """Stages are forked from the server; otherwise each is a fresh interpreter."""
+_START, _KILL = "start", "kill"
+"""Requests to the server, each with the number of a process; a start is followed by a handle."""
 _POLL_SECONDS = 0.05
 """Longest wait before looking again whether a stage's process has ended."""
 _END_SECONDS = 3.0
@@ -63,9 +65,13 @@ class ForkServer:
         connection, stage_end = Pipe()
         self._is_idle = False
         with stage_end:
-            self.control.send(number)
+            self.control.send((_START, number))
             send_handle(self.control, stage_end.fileno(), self._process.pid)
         return connection
+
+    def kill(self, number: int) -> None:
+        """Kill a process at once, also one that is stopped; `read_exit` will report it. Nothing happens if it has ended."""
+        self.control.send((_KILL, number))
 
     def read_exit(self) -> tuple[int, int]:
         """Return the number of a process that has ended, and its exit status or minus the signal that killed it.
@@ -163,14 +169,18 @@ def _start_until_closed(control: Connection, start: Callable[[int], int]) -> Con
     numbers: dict[int, int] = {}  # by process id
     while True:
         try:
-            request = None
+            number = None
             if control.poll(_POLL_SECONDS):
-                request = control.recv(), recv_handle(control)
+                asked, number = control.recv()
+                if asked == _KILL:
+                    _kill(numbers, number)
+                    number = None
+                else:
+                    descriptor = recv_handle(control)
             _report_exits(control, numbers)
         except (EOFError, OSError):  # the command has closed the connection, or has died
             break
-        if request is not None:
-            number, descriptor = request
+        if number is not None:
             pid = start(descriptor)
             if pid == 0:
                 control.close()
@@ -196,6 +206,13 @@ def _spawn(locks: Sequence[int], connection: int) -> int:
     os.set_inheritable(connection, True)
     command = _command("serve_one", connection, locks, forks=False)
     return os.posix_spawn(sys.executable, command, os.environ)
+
+
+def _kill(numbers: Mapping[int, int], number: int) -> None:
+    """Kill the process of that number; its exit is reported as any other."""
+    for pid, its_number in numbers.items():
+        if its_number == number:
+            os.kill(pid, signal.SIGKILL)
 
 
 def _report_exits(control: Connection, numbers: dict[int, int]) -> None:

@@ -23,7 +23,10 @@ class Request:
     recipe: Recipe
     run: RunDirectory
     threads: int
+    """Of each rank."""
     sandbox: str
+    ranks: int = 1
+    """Processes that run the stage together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,13 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class At:
+    """What a rank begins to do: `sample in step 12`."""
+
+    point: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The stage is done and its manifest is written."""
 
@@ -63,4 +73,4 @@ class Failed:
     """Name of its class in `base.errors`; None for an error of the program."""
 
 
-Message = Total | Update | Line | Done | Failed
+Message = Total | Update | Line | At | Done | Failed

@@ -39,11 +39,11 @@ class PlannedRun:
     """The open lock file of the run directory, see `storage.lock`; None if its file system has no locks."""
 
 
-def write_beginning(planned: PlannedRun, command: str, jobs: int) -> None:
+def write_beginning(planned: PlannedRun, command: str, jobs: int, ranks: int = 1) -> None:
     """Write run.json and recipe.json, before the first stage begins."""
     recipe, run = planned.recipe, planned.run
     threads = thread_count(recipe.threads, jobs)
-    about = describe_run(command, recipe.seed, threads, sandbox_of(recipe), jobs)
+    about = describe_run(command, recipe.seed, threads, sandbox_of(recipe), jobs, ranks)
     write_about(run, about)
     write_json(run.recipe, recipe.model_dump(mode="json"), checked=True)
     for task in planned.plan:

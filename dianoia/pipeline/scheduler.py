@@ -18,7 +18,8 @@ from rich.console import Console
 from dianoia.base.errors import StageCrashed, Stopped, UserError
 from dianoia.base.progress import Board, Progress, Reporter
 from dianoia.base.stopping import stop_on_signals, stop_reason
-from dianoia.hardware.machine import thread_count
+from dianoia.distributed.placement import ALONE, RankCount
+from dianoia.hardware.machine import threads_per_rank
 from dianoia.pipeline.messages import Request
 from dianoia.pipeline.results import (
     PlannedRun,
@@ -62,9 +63,14 @@ class Executor(Protocol):
 
 
 def run_recipes(
-    runs: Sequence[PlannedRun], jobs: int, executor: Executor, command: str, console: Console
+    runs: Sequence[PlannedRun],
+    jobs: int,
+    executor: Executor,
+    command: str,
+    console: Console,
+    ranks: RankCount = ALONE,
 ) -> None:
-    """Do what the plans say, `jobs` stages at a time, and keep every `results.json` true.
+    """Do what the plans say, `jobs` stages at a time each by `ranks`, and keep every `results.json` true.
 
     The inputs of the recipes have been checked.
 
@@ -78,8 +84,8 @@ def run_recipes(
     # Everything that can be refused has been refused. From here on files are written.
     with executor.running(), Board(console) as board:
         for planned in runs:
-            write_beginning(planned, command, jobs)
-        scheduler = Scheduler(runs, jobs, board)
+            write_beginning(planned, command, jobs, ranks.size)
+        scheduler = Scheduler(runs, jobs, board, ranks)
         with stop_on_signals(board.print_line):
             while True:
                 while (job := scheduler.next_job()) is not None:
@@ -120,8 +126,10 @@ def _stop_message(reason: UserError, points: Sequence[str]) -> UserError:
 class Scheduler:
     """Says which stage starts next, and keeps account of those that run and those that have ended."""
 
-    def __init__(self, runs: Sequence[PlannedRun], jobs: int, board: Board) -> None:
-        self._runs, self._jobs, self._board = runs, jobs, board
+    def __init__(
+        self, runs: Sequence[PlannedRun], jobs: int, board: Board, ranks: RankCount = ALONE
+    ) -> None:
+        self._runs, self._jobs, self._board, self._ranks = runs, jobs, board, ranks
         self._tasks = {
             (index, task.name): task
             for index, planned in enumerate(runs)
@@ -158,9 +166,13 @@ class Scheduler:
         planned = self._runs[index]
         recipe = planned.recipe
         begin(self._tasks[key], planned)  # the folder must be ready before its process looks at it
-        threads = thread_count(recipe.threads, self._jobs)
+        threads = threads_per_rank(
+            recipe.threads, self._jobs, self._ranks.size, self._ranks.per_machine
+        )
         sandbox = requested_sandbox(recipe)
-        request = Request(name, self._title(key), recipe, planned.run, threads, sandbox)
+        request = Request(
+            name, self._title(key), recipe, planned.run, threads, sandbox, self._ranks.size
+        )
         prefix = self._prefixes[key]
         progress = self._board.stage(f"{prefix}{name}".ljust(self._width), prefix)
         # Before the executor starts it: one that runs stages in this process returns only when the stage has ended.

@@ -71,7 +71,7 @@ _STAGE_MODULES: Mapping[type[Stage], ModuleType] = {
 
 
 def run_stage(request: Request, reporter: Reporter) -> None:
-    """Run a stage, whose folder is ready, until its manifest is written.
+    """Run a stage, whose folder is ready, until its manifest is written; on other ranks than the first its work alone.
 
     Raises:
         DamagedFile: what it reads is not what earlier stages wrote.
@@ -80,7 +80,13 @@ def run_stage(request: Request, reporter: Reporter) -> None:
     name, recipe, run = request.name, request.recipe, request.run
     stage, directory = recipe.stages[name], run.stage(name)
     device = settle(request.threads, request.sandbox)  # before the first computation
-    check_sources(name, recipe, run)
+    group = ranks()
+    if group.writes:
+        check_sources(name, recipe, run)
+    group.barrier("check inputs")
+    if not group.writes:
+        _work(request, reporter, device)
+        return
     try:
         reserve_stage_space(name, recipe, directory.path)
         with record_seconds(directory.seconds_file) as write_seconds:
@@ -88,19 +94,7 @@ def run_stage(request: Request, reporter: Reporter) -> None:
             progress.set_total(_total(name, recipe))
             for line in changed_journals(directory.state):
                 progress.print_line(f"{name}: {line}")
-            resolve = _resolver(recipe, run)
-            context = StageContext(
-                name,
-                directory,
-                recipe.seed,
-                device,
-                resolve,
-                progress,
-                recipe.templates,
-                draw_of(name, recipe),
-                _sharding(name, recipe, device),
-            )
-            _STAGE_MODULES[type(stage)].run(stage, context)
+            _work(request, progress, device)
             # The stage has written its last state. The manifest is the last file: it makes the stage done.
             release_space()
             write_manifest(directory, write_seconds())
@@ -110,11 +104,32 @@ def run_stage(request: Request, reporter: Reporter) -> None:
     directory.forget_state()
 
 
+def _work(request: Request, reporter: Reporter, device: torch.device) -> None:
+    """Run the stage's own module, on every rank."""
+    name, recipe, run = request.name, request.recipe, request.run
+    context = StageContext(
+        name,
+        run.stage(name),
+        recipe.seed,
+        device,
+        _resolver(recipe, run),
+        reporter,
+        ranks().writes,
+        recipe.templates,
+        draw_of(name, recipe),
+        _sharding(name, recipe, device),
+    )
+    stage = recipe.stages[name]
+    _STAGE_MODULES[type(stage)].run(stage, context)
+
+
 def settle(threads: int, sandbox: str) -> torch.device:
     """Set threads, exact arithmetic and sandbox of this process, and return its device."""
     disable_progress_bar()  # type: ignore[no-untyped-call]
     devices.use_threads(threads)
     device = devices.pick_device()
+    # A GPU has one replica, however many threads its process has.
+    ranks().set_lanes(threads if device.type == "cpu" else 1)
     devices.use_deterministic_kernels(device)
     use_sandbox(sandbox)
     return device

@@ -1,46 +1,81 @@
-"""The process of one stage: reads a request from its connection, runs the stage, sends progress and the outcome."""
+"""The process of one rank of a stage: reads a request, joins the other ranks, runs the stage, sends progress and the outcome.
 
+Rank 0 reports, and obeys a request to stop. The other ranks end with it.
+"""
+
+import os
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
 from io import TextIOBase
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import recv_handle
+from threading import Lock
 from types import FrameType
+from typing import NoReturn
 
 from dianoia.base import errors
+from dianoia.base.cgroups import share_cores
 from dianoia.base.faults import fault_message
-from dianoia.base.progress import Reporter
+from dianoia.base.progress import Reporter, Silence
 from dianoia.base.stopping import request_stop, stop_when
-from dianoia.pipeline.messages import END_NOW, Done, Failed, Line, Request, Total, Update
+from dianoia.distributed.group import joined, ranks
+from dianoia.distributed.placement import Placement
+from dianoia.distributed.processes import ProcessGroup
+from dianoia.hardware import devices
+from dianoia.pipeline.messages import (
+    END_NOW,
+    At,
+    Done,
+    Failed,
+    Line,
+    Message,
+    Request,
+    Total,
+    Update,
+)
 from dianoia.pipeline.stage import run_stage
+
+
+class Outbox:
+    """Sends messages to the command, from any thread."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self._lock = connection, Lock()
+
+    def send(self, message: Message) -> None:
+        """Send one message."""
+        with self._lock:
+            self._connection.send(message)
 
 
 class Relay(Reporter):
     """Sends progress to the process that shows it."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
 
     def set_total(self, total: int) -> None:
         """Send the total."""
-        self._connection.send(Total(total))
+        self._outbox.send(Total(total))
 
     def update(self, done: int, metrics: Mapping[str, float | None]) -> None:
         """Send how far the stage has come."""
-        self._connection.send(Update(done, dict(metrics)))
+        self._outbox.send(Update(done, dict(metrics)))
 
     def print_line(self, text: str) -> None:
         """Send a line to print."""
-        self._connection.send(Line(text))
+        self._outbox.send(Line(text))
 
 
 class _SentLines(TextIOBase):
     """An output stream that sends each whole line."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection, self._unfinished = connection, ""
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox, self._unfinished = outbox, ""
 
     def writable(self) -> bool:
         return True
@@ -48,7 +83,17 @@ class _SentLines(TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._unfinished = (self._unfinished + text).split("\n")
         for line in lines:
-            self._connection.send(Line(line))
+            self._outbox.send(Line(line))
+        return len(text)
+
+
+class _Dropped(TextIOBase):
+    """An output stream that goes nowhere."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
         return len(text)
 
 
@@ -56,36 +101,76 @@ def work(connection: Connection) -> None:
     """Run the requested stage to its end and send the outcome."""
     # Ctrl-C goes to the command, which then sends STOP. Not SIG_IGN: programs that a stage starts would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
-    signal.signal(signal.SIGTERM, lambda *_: request_stop(errors.Stopped("SIGTERM")))
     signal.signal(END_NOW, _end)
     request: Request
-    request, capture = connection.recv()
+    placement: Placement | None
+    request, capture, placement = connection.recv()
+    is_first = placement is None or placement.rank == 0
+    # Rank 0 finishes its step and writes the state; the others go on until it has.
+    signal.signal(signal.SIGTERM, _stop if is_first else lambda *_: None)
+    if placement is not None and placement.is_host:
+        placement = replace(placement, listener=recv_handle(connection))
+    outbox = Outbox(connection)
     with ExitStack() as streams:
         # After the request only STOP can arrive, so anything to read means: stop.
         streams.enter_context(stop_when(connection.poll))
-        if capture:
-            streams.enter_context(redirect_stdout(_SentLines(connection)))
-            streams.enter_context(redirect_stderr(_SentLines(connection)))
-        connection.send(_outcome(request, connection))
+        if capture or not is_first:
+            stream = _SentLines(outbox) if is_first else _Dropped()
+            streams.enter_context(redirect_stdout(stream))
+            streams.enter_context(redirect_stderr(stream))
+        outbox.send(_outcome(request, placement, outbox))
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> None:
+    request_stop(errors.Stopped("SIGTERM"))
 
 
 def _end(_signal: int, _frame: FrameType | None) -> None:
     sys.exit(1)
 
 
-def _outcome(request: Request, connection: Connection) -> Done | Failed:
+def _outcome(request: Request, placement: Placement | None, outbox: Outbox) -> Done | Failed:
     """Run the stage and return how it ended."""
     try:
-        run_stage(request, Relay(connection))
-    except errors.UserError as error:
-        return Failed(str(error), _class_name(error))
+        with _among_ranks(request, placement, outbox):
+            run_stage(request, Relay(outbox) if ranks().writes else Silence())
     except Exception as error:  # noqa: BLE001 - whatever it is, the command reports it
-        fault = fault_message(error)
-        # An error of the machine can be fixed by the user, whatever class the library has raised.
-        if fault is not None:
-            return Failed(f"{request.name}: {fault}", errors.MachineFault.__name__)
-        return Failed(traceback.format_exc(), None)
+        return _failure(request.name, error)
     return Done()
+
+
+@contextmanager
+def _among_ranks(request: Request, placement: Placement | None, outbox: Outbox) -> Iterator[None]:
+    """In the block, be one of the ranks of the stage, if there are several."""
+    if placement is None:
+        yield
+        return
+    share_cores(placement.local_size)
+    device = devices.use_device(placement.local_rank)
+
+    def end(text: str) -> NoReturn:
+        outbox.send(Failed(text, errors.RankError.__name__))
+        os._exit(1)
+
+    group = ProcessGroup(placement, device, lambda point: outbox.send(At(point)), end)
+    with joined(group):
+        try:
+            yield
+        except Exception as error:
+            group.report(_failure(request.name, error).text.rstrip().rpartition("\n")[2])
+            raise
+        group.close()
+
+
+def _failure(name: str, error: Exception) -> Failed:
+    """Return how a stage ended, as the command raises it again."""
+    if isinstance(error, errors.UserError):
+        return Failed(str(error), _class_name(error))
+    fault = fault_message(error)
+    # An error of the machine can be fixed by the user, whatever class the library has raised.
+    if fault is not None:
+        return Failed(f"{name}: {fault}", errors.MachineFault.__name__)
+    return Failed("".join(traceback.format_exception(error)), None)
 
 
 def _class_name(error: errors.UserError) -> str:

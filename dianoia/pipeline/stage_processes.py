@@ -1,31 +1,21 @@
-"""Executor that runs each stage in a process of its own, several at the same time. No torch in this process."""
+"""Executor that runs each stage in processes of its own, one per rank, several stages at the same time. No torch here."""
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
+from multiprocessing.reduction import send_handle
 
-from dianoia.base import errors
-from dianoia.base.errors import StageCrashed, UserError
+from dianoia.base.errors import UserError
 from dianoia.base.progress import Reporter
 from dianoia.base.stopping import stop_reason
+from dianoia.distributed.placement import LOOPBACK, Placement
 from dianoia.pipeline.fork_server import ForkServer
-from dianoia.pipeline.messages import STOP, Done, Failed, Line, Message, Request, Total, Update
+from dianoia.pipeline.messages import STOP, Request
+from dianoia.pipeline.rank_processes import RankProcess, StageRanks
 
 _POLL_SECONDS = 0.2
 """Longest wait before looking again whether the user asked to stop."""
-
-
-@dataclass(slots=True, eq=False)
-class _StageProcess:
-    """The command's view of one stage's process."""
-
-    request: Request
-    reporter: Reporter
-    connection: Connection
-    outcome: Done | Failed | None = None
-    is_closed: bool = False
-    """Whether every message was read."""
 
 
 class StageProcesses:
@@ -39,7 +29,7 @@ class StageProcesses:
             capture: send what stages print as messages, since it would tear a terminal's live lines.
         """
         self._locks, self._capture = locks, capture
-        self._processes: dict[int, _StageProcess] = {}
+        self._stages: list[StageRanks] = []
         self._server: ForkServer | None = None
         self._count = 0
         self._stop_sent = False
@@ -51,60 +41,76 @@ class StageProcesses:
             yield
 
     def start(self, request: Request, reporter: Reporter) -> None:
-        """Start the process of a stage and send it the request."""
+        """Start the processes of a stage and send them the request."""
+        processes = [self._start(rank) for rank in range(request.ranks)]
+        self._stages.append(StageRanks(request, reporter, processes))
+        if request.ranks == 1:
+            self._send(processes[0], (request, self._capture, None))
+            return
+        # The ranks meet at a socket that no other machine, and no other command, can have opened.
+        with socket.create_server((LOOPBACK, 0)) as listener:
+            port = listener.getsockname()[1]
+            for process in processes:
+                placement = Placement(
+                    process.rank, request.ranks, process.rank, request.ranks, port=port
+                )
+                self._send(process, (request, self._capture, placement))
+            with suppress(BrokenPipeError, ConnectionResetError):
+                send_handle(processes[0].connection, listener.fileno(), None)
+
+    def _start(self, rank: int) -> RankProcess:
         # A command whose stages are all done imports nothing.
         if self._server is None:
             self._server = self._held.enter_context(ForkServer(self._locks))
         self._count += 1
         with _explained():
             connection = self._server.start(self._count)
+        return RankProcess(rank, self._count, connection)
+
+    def _send(self, process: RankProcess, message: object) -> None:
         # A process that was killed at once cannot read; `wait` will report how it ended.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.send((request, self._capture))
-        self._processes[self._count] = _StageProcess(request, reporter, connection)
+            process.connection.send(message)
 
     def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
         """Relay messages for a moment and return the stages whose processes have ended."""
         assert self._server is not None, "stages run"
         self._send_stop()
+        processes = [(stage, process) for stage in self._stages for process in stage.processes]
         open_processes = {
-            process.connection: process
-            for process in self._processes.values()
+            process.connection: (stage, process)
+            for stage, process in processes
             if not process.is_closed
         }
-        ended = []
-        # The server reports exits on `control`; each stage sends its messages on a connection of its own.
+        # The server reports exits on `control`; each rank sends its messages on a connection of its own.
         with _explained():
             for ready in wait([self._server.control, *open_processes], _POLL_SECONDS):
                 if ready is self._server.control:
-                    ended.append(self._collect(*self._server.read_exit()))
-                # Closed by `_collect` if its process has ended in this very round.
-                elif not open_processes[ready].connection.closed:  # type: ignore[index]
-                    _read_message(open_processes[ready])  # type: ignore[index]
-        return ended
+                    self._note_exit(*self._server.read_exit())
+                    continue
+                stage, process = open_processes[ready]  # type: ignore[index]
+                # Closed by `_note_exit` if the process has ended in this very round.
+                if not process.is_closed:
+                    stage.read_message(process)
+            over = [stage for stage in self._stages if stage.look(self._server.kill)]
+        self._stages = [stage for stage in self._stages if stage not in over]
+        return [(stage.request, stage.error()) for stage in over]
 
     def _send_stop(self) -> None:
         """Ask every stage to stop, once, if the user asked the command to stop."""
         if self._stop_sent or stop_reason() is None:
             return
         self._stop_sent = True
-        for process in self._processes.values():
+        for stage in self._stages:
+            # Rank 0 writes the state; the others have nothing that would be lost.
             with suppress(OSError):  # it has ended meanwhile
-                process.connection.send(STOP)
+                stage.processes[0].connection.send(STOP)
 
-    def _collect(self, number: int, status: int) -> tuple[Request, Exception | None]:
-        """Read the last messages of a process that has ended, and return its request with its error."""
-        process = self._processes.pop(number)
-        # The exit may be seen before the last messages, among them the outcome.
-        while not process.is_closed and process.connection.poll():
-            _read_message(process)
-        process.connection.close()
-        request, outcome = process.request, process.outcome
-        if isinstance(outcome, Done):
-            return request, None
-        if outcome is None:
-            return request, killed_error(request.title, status)
-        return request, stage_error(request.title, outcome)
+    def _note_exit(self, number: int, status: int) -> None:
+        for stage in self._stages:
+            for process in stage.processes:
+                if process.number == number:
+                    stage.ended(process, status)
 
 
 @contextmanager
@@ -117,41 +123,3 @@ def _explained() -> Iterator[None]:
             "the process that starts the stages has ended, and with it every stage; the system may have run out of "
             "memory. The same command resumes from the last states, and fewer --jobs need less memory"
         ) from None
-
-
-def _read_message(process: _StageProcess) -> None:
-    """Read one message of a stage, or note that its connection is closed."""
-    try:
-        message: Message = process.connection.recv()
-    except (EOFError, ConnectionResetError):
-        process.is_closed = True
-        return
-    match message:
-        case Total(total):
-            process.reporter.set_total(total)
-        case Update(done, metrics):
-            process.reporter.update(done, metrics)
-        case Line(text):
-            process.reporter.print_line(text)
-        case Done() | Failed():
-            process.outcome = message
-
-
-def killed_error(title: str, status: int) -> UserError:
-    """Return the error of a process that ended without a message; `status` is minus the signal that killed it."""
-    how = f"ended by itself with status {status}"
-    if status < 0:
-        how = f"was ended from outside by signal {-status}; the system may have run out of memory"
-    return UserError(
-        f"the process of {title} {how}. The stage is not done: the same command resumes it from its last state, and "
-        "fewer --jobs need less memory"
-    )
-
-
-def stage_error(title: str, failure: Failed) -> Exception:
-    """Return the error that a stage reported, as the class that it was."""
-    if failure.error is None:
-        return StageCrashed(f"{title} was ended by an error of the program\n{failure.text}")
-    # By name, as an exception of another room may not unpickle; `Failed.error` is a class of `base.errors`.
-    error_class: type[UserError] = getattr(errors, failure.error)
-    return error_class(failure.text)

@@ -17,8 +17,10 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from dianoia.base.errors import ModelError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.base.stopping import give_up_sampling_if_overdue
+from dianoia.distributed.group import ranks
 from dianoia.models.loading import vocabulary_rows
 from dianoia.sampler.draw import draw, seed_of
+from dianoia.sampler.exchange import all_completions
 from dianoia.sampler.interface import (
     OnFinish,
     PendingWeights,
@@ -94,7 +96,10 @@ class TransformersSampler:
         params: SamplingParams,
         on_finish: OnFinish | None = None,
     ) -> list[list[Completion]]:
-        """See `interface.Sampler.generate`. Requests with different sampling parameters are in different batches."""
+        """See `interface.Sampler.generate`. Requests with different sampling parameters are in different batches.
+
+        Each rank of a stage decodes an even part of the requests.
+        """
         check_requests(
             requests, params, getattr(self._model.config, "max_position_embeddings", None)
         )
@@ -107,12 +112,15 @@ class TransformersSampler:
         version = self._weights.pull(self._copy)
         completions: dict[tuple[int, int], Completion] = {}
         start, steps = time.perf_counter(), 0
-        for group_params, indices in group_by_params(requests, params).items():
+        group = ranks()
+        slots = -(-self._slots // group.size)
+        for group_params, all_indices in group_by_params(requests, params).items():
+            indices = all_indices[group.rank :: group.size]
             # long prompts first: prompts of like length waste the least padding
             order = sorted(indices, key=lambda i: -len(requests[i].prompt_ids))
             samples = [(i, sample) for i in order for sample in range(requests[i].samples)]
-            for first in range(0, len(samples), self._slots):
-                keys = samples[first : first + self._slots]
+            for first in range(0, len(samples), slots):
+                keys = samples[first : first + slots]
                 batch = [(requests[i], sample) for i, sample in keys]
                 decoded = self._decode(batch, group_params, version)
                 steps += max(len(completion.ids) for completion in decoded)
@@ -121,7 +129,7 @@ class TransformersSampler:
                     if on_finish is not None:
                         on_finish(request, sample, completion)
         self._stats = self._statistics(completions, steps, time.perf_counter() - start, version)
-        return [[completions[i, s] for s in range(r.samples)] for i, r in enumerate(requests)]
+        return all_completions(requests, completions)
 
     def _decode(
         self, samples: Sequence[tuple[Request, int]], params: SamplingParams, version: int

@@ -1,16 +1,17 @@
 """What several stages have in common: the skeleton of training, and batches of problems with a file each."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dianoia.base.disk_space import release_space
+from dianoia.base.errors import Stopped
 from dianoia.base.files import whole_folder
 from dianoia.base.records import Problem, SamplingParams
-from dianoia.base.stopping import stop_if_requested
+from dianoia.base.stopping import request_stop, stop_if_requested, stop_reason
 from dianoia.config import SamplingSettings
 from dianoia.distributed.group import ranks
 from dianoia.learner.trainer import Learner
@@ -40,18 +41,31 @@ class Training(ABC):
     def load_state(self) -> Mapping[str, Any] | None:
         """Let the learner resume from the stage's state; returns the `progress` in it, None where there is no state."""
         progress = self.learner.load_state(self.context.directory.state)
+        # A folder of weights may differ from one machine to another.
+        self.learner.trainer.require_equal()
         if progress is not None:
             self.context.print_line(f"resumes after step {self.step}")
         return progress
 
     def save(self, progress: dict[str, Any] | None = None) -> None:
-        """Replace the stage's state; `progress`: as it was when the learner came to its present step, if it has moved on."""
+        """Replace the stage's state; `progress`: as it was when the learner came to its present step, if it has moved on.
+
+        Rank 0 writes it, by itself unless the ranks hold the model together: a stage resumes with any number of ranks.
+        """
+        if not (self.context.writes or self.context.sharding):
+            return
         self.learner.save_state(self.context.directory.state, progress or self.progress())
 
     def stop_if_requested(self, steps: int) -> None:
         """Save and raise the reason, if a stop is requested. Call it between two of the `steps`."""
         # Before the first step there is nothing to save.
-        stop_if_requested(self.save if self.step else None, self.point(steps))
+        self.stop_together(self.save if self.step else None, self.point(steps))
+
+    def stop_together(self, save: Callable[[], None] | None, point: str) -> None:
+        """Save and raise the reason on every rank, if a stop is requested of rank 0, the only one that hears of it."""
+        if self.context.decided(stop_reason() is not None, "look for a stop"):
+            request_stop(Stopped("stopped"))
+        stop_if_requested(save, point)
 
     def point(self, steps: int) -> str:
         """Return where the stage is, for a message."""

@@ -1,13 +1,13 @@
 """What a stage gets from outside: its folder, its seed, and the three roles.
 
 In: names of models in the recipe and a stage's table. Out: a `RolloutSampler` (sampler), a `Judge` and a learner, ready to use. A
-stage asks its context for them and does not know how many processes or machines stand behind them: today one process and
-one device.
+stage asks its context for them and does not know how many processes stand behind them: all ranks of a stage run the same stage, their
+sampler, judge and learner share the work out and give every rank the whole result, and rank 0 writes (`writes`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -21,6 +21,7 @@ from dianoia.config import (
     TemplateSettings,
 )
 from dianoia.config.template_table import QUESTION
+from dianoia.distributed.group import ranks
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
 from dianoia.learner.checkpoint_folder import Draw, Usage
 from dianoia.learner.lora import add_adapters
@@ -36,6 +37,8 @@ from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.storage.stage_inputs import Context
 from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATE_RECORD, Template, checkpoint_template, template_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,10 @@ class StageContext(Context):
     def usage(self, start: StartModel, template: Template, keep_thoughts: bool = False) -> Usage:
         """Return how the checkpoint of this stage is asked and sampled."""
         return Usage(template, start.prompts(template).stop_ids, self.draw, keep_thoughts)
+
+    def decided(self, value: T, verb: str) -> T:
+        """Return rank 0's `value` on every rank: what it has found on disk, say, which it may be about to change."""
+        return ranks().broadcast(value, verb)
 
     def print_line(self, message: str) -> None:
         """Print a line that stays, with the stage's name."""

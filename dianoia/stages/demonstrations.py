@@ -26,7 +26,9 @@ from dianoia.text.template import Template
 
 
 def run(config: DemonstrationsStage, context: StageContext) -> None:
-    """Write the first rows of the generator and count them."""
+    """Write the first rows of the generator and count them; other ranks than the first have nothing to do."""
+    if not context.writes:
+        return
     start, tally = time.perf_counter(), Tally()
     template = context.template(config.template)
     demonstrations = islice(DEMONSTRATIONS[config.source](context.seed), config.rows)

@@ -20,6 +20,7 @@ from dianoia.base.records import Group, Problem, Rollout, SamplingParams
 from dianoia.base.stopping import sampling_may_be_given_up
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config.evaluate import EvaluateStage
+from dianoia.distributed.group import ranks
 from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
 from dianoia.judge.judge import evaluation_judge
@@ -42,15 +43,23 @@ def run(config: EvaluateStage, context: StageContext) -> None:
     problems = problem_source(config.problems, config.whole_file).heldout(config.limit)
     files = file_names(config.checkpoints)
     parts = {name: context.directory.path / f"parts/{file}.json" for name, file in files.items()}
-    for name, part in parts.items():
-        if not part.exists():
-            rollouts = context.directory.rollouts(files[name])
-            estimates = _evaluate(name, problems, config, context, rollouts)
-            # Last, since this file marks the checkpoint as done: its rollouts are written by now.
-            write_json(part, estimates, checked=True)
-            # Tokens of a long evaluation take gigabytes.
-            for batch in _batches(name, problems, config, context):
-                batch.path.unlink(missing_ok=True)
+    missing = context.decided([n for n, part in parts.items() if not part.exists()], "list parts")
+    for name in missing:
+        rollouts = context.directory.rollouts(files[name])
+        estimates = _evaluate(name, problems, config, context, rollouts)
+        if not context.writes:
+            continue
+        # Last, since this file marks the checkpoint as done: its rollouts are written by now.
+        write_json(parts[name], estimates, checked=True)
+        # Tokens of a long evaluation take gigabytes.
+        for batch in _batches(name, problems, config, context):
+            batch.path.unlink(missing_ok=True)
+    if context.writes:
+        _merge(parts, context)
+
+
+def _merge(parts: Mapping[str, Path], context: StageContext) -> None:
+    """Merge the files of all checkpoints."""
     # From one file per checkpoint to one table per kind of result, by checkpoint.
     merged: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
@@ -107,7 +116,8 @@ def _evaluate(
     roller.check_messages(problems)
     groups = with_votes(_groups(name, roller, params, problems, config, context))
     # Rollouts of the first `keep` problems are there to be read; estimates are over all.
-    write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
+    if context.writes:
+        write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
     other = model.other_template(name, context.template(config.template_of(name)))
@@ -198,14 +208,16 @@ def _rollouts(
     context: StageContext,
 ) -> list[list[Rollout]]:
     """Return the rollouts of a batch, sampled unless an interrupted stage has written them."""
-    if batch.path.exists():
+    ranks().begin(f"sample from problem {batch.start}")
+    if context.decided(batch.path.exists(), "look for a batch"):
         written_PG = read_completions(batch.path, len(batch.problems), config.samples)
         return roller.parse(batch.problems, written_PG)
     key = stream_key(context.seed, Stream.EVALUATION)
     with sampling_may_be_given_up():
         rollouts_PG = roller(batch.problems, config.samples, params, key, first=batch.start)
-    batch.path.parent.mkdir(exist_ok=True)
-    write_completions(
-        batch.path, [[r.completion for r in rollouts_G] for rollouts_G in rollouts_PG]
-    )
+    if context.writes:
+        batch.path.parent.mkdir(exist_ok=True)
+        write_completions(
+            batch.path, [[r.completion for r in rollouts_G] for rollouts_G in rollouts_PG]
+        )
     return rollouts_PG

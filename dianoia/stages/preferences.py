@@ -28,6 +28,7 @@ from dianoia.datasets.llm_preferences import LLMAnnotator, read_guideline
 from dianoia.datasets.pairs import VERDICTS
 from dianoia.datasets.preference_builder import OneAtATime, PreferenceBuilder
 from dianoia.datasets.response_verdicts import tally
+from dianoia.distributed.group import ranks
 from dianoia.models.endpoint import Endpoint
 from dianoia.stages._shared import Batch, batches, sampler_of
 from dianoia.stages.context import StageContext
@@ -58,6 +59,9 @@ def run(config: PreferencesStage, context: StageContext) -> None:
     ]
     for index, parts in enumerate(sampled):
         _sample(config, context, index, parts, len(problems))
+    # Rules take no time, and requests to an endpoint are sent once.
+    if not context.writes:
+        return
     judged = batches(context, problems, config.problems_per_batch, "judged")
     _judge(config, context, judged, [list(parts) for parts in zip(*sampled, strict=True)])
     _finish(config, context, judged, [batch.path for parts in sampled for batch in parts])
@@ -68,7 +72,8 @@ def _sample(
 ) -> None:
     """Sample the responses of checkpoint `index` of `starts` to `count` problems, batch by batch."""
     # The model is loaded only if a batch has no file yet.
-    missing = [batch for batch in parts if not batch.path.exists()]
+    numbers = [number for number, batch in enumerate(parts) if not batch.path.exists()]
+    missing = [parts[number] for number in context.decided(numbers, "list batches")]
     if not missing:
         return
     start = config.starts[index]
@@ -79,12 +84,15 @@ def _sample(
     key = stream_key(context.seed, Stream.PREFERENCES, index)
     for batch in missing:
         stop_if_requested()
+        ranks().begin(f"sample {start} from problem {batch.start}")
         began = time.perf_counter()
         # The problem's number in its source, so that draws do not depend on how batches are cut.
         number = config.first + batch.start
         # A batch that is given up is drawn again as a whole.
         with sampling_may_be_given_up():
             rollouts_PG = roller(batch.problems, config.samples, params, key, first=number)
+        if not context.writes:
+            continue
         responses = builder.responses(start, [r for group in rollouts_PG for r in group])
         write_responses(batch.path, responses, time.perf_counter() - began)
         usable = sum(response.reason is None for response in responses) / len(responses)

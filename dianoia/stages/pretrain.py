@@ -8,6 +8,7 @@ in any pretraining. Left out: packing, and everything that only matters above a 
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,13 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from dianoia.base.stopping import stop_if_requested
 from dianoia.config.pretrain import PretrainStage
+from dianoia.distributed.group import ranks
 from dianoia.learner.checkpoint_folder import Usage
 from dianoia.learner.trainer import Learner, Trainer
 from dianoia.models.loading import load_tokenizer
 from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext
-from dianoia.storage.journal import Journal
 from dianoia.tasks.plugins import CORPORA
 from dianoia.text.template import TEMPLATES
 
@@ -107,13 +107,12 @@ class Pretraining(Training):
         model: Qwen3ForCausalLM,
     ) -> None:
         self.config, self.context, self.tokenizer = config, context, tokenizer
-        # One replica and PyTorch's own layers: a padded batch is one pass over all threads.
+        # PyTorch's own layers; each replica passes a part of a step's rows.
         self.trainer: Trainer[PreTrainedModel] = Trainer(
             model,
             config.optimizer,
             config.tokens // config.tokens_per_step,
             prepare=False,
-            replicas=1,
             sharding=context.sharding,
             title=f"{context.name}: pretraining",
         )
@@ -124,7 +123,7 @@ class Pretraining(Training):
         """Take every step from where the state left off."""
         if (progress := self.load_state()) is not None:
             self.tokens = progress["tokens"]
-        journal = Journal(self.context.directory.metrics, resume_at=self.step + 1)
+        journal = self.context.journal(self.context.directory.metrics, resume_at=self.step + 1)
         self.started, self.tokens_before = time.perf_counter(), self.tokens
         # The stream is replayed up to the state: documents are drawn in one order per seed.
         for ids_BL, mask_BL in islice(self.batches(), self.step, None):
@@ -138,28 +137,40 @@ class Pretraining(Training):
                 break
             # After the row is written, so that a resumed stage continues with the next one.
             point = f"after {self.tokens:,} of {self.config.tokens:,} tokens"
-            stop_if_requested(self.save, point)
+            self.stop_together(self.save, point)
             if self.step % _SAVE_EVERY == 0:
                 self.save()
 
     def update(self, ids_BL: Tensor, mask_BL: Tensor) -> dict[str, Any]:
         """Take one optimizer step on the next-token loss of every token of a batch."""
-        # One micro-batch on one replica, so one report.
-        ((loss,),) = self.trainer.replicas.accumulate(_next_token_loss, [(ids_BL, mask_BL)])
+        ranks().begin("update", self.step)
+        loss = self.accumulate(ids_BL, mask_BL)
         # The norm goes over parameters in the model's order: the optimizer's order would round differently, and the
         # shipped bases were trained with this one.
         norm = self.trainer.replicas.gradient_norm(list(self.trainer.model.parameters()))
         # By tokens, not steps: the number of steps is not known before the documents are.
         schedule_step = self.tokens // self.config.tokens_per_step
-        _, rate = self.trainer.take_step(float(loss), norm, schedule_step=schedule_step)
+        _, rate = self.trainer.take_step(loss, norm, schedule_step=schedule_step)
         self.tokens += int(mask_BL.sum())
         return {
             "step": self.step,
             "tokens": self.tokens,
-            "loss": loss.item(),
+            "loss": loss,
             "grad_norm": norm,
             "learning_rate": rate,
         }
+
+    def accumulate(self, ids_BL: Tensor, mask_BL: Tensor) -> float:
+        """Leave the gradient of a batch in the model's `.grad`, and return its mean loss in nats."""
+        # Rows have nearly one length, so that equally many are an even share for each replica.
+        parts = min(self.trainer.replicas.count, len(ids_BL))
+        micro_batches = list(
+            zip(ids_BL.tensor_split(parts), mask_BL.tensor_split(parts), strict=True)
+        )
+        targets = int(mask_BL[:, 1:].sum())
+        loss_of = partial(_next_token_loss, targets)
+        reports = self.trainer.replicas.accumulate(loss_of, micro_batches)
+        return sum(float(loss) for report in reports for loss in report)
 
     def speed(self) -> dict[str, float]:
         """Return tokens per second since the stage was started or resumed."""
@@ -194,17 +205,18 @@ class Pretraining(Training):
 
 
 def _next_token_loss(
-    model: PreTrainedModel, micro_batch: tuple[Tensor, Tensor]
+    targets: int, model: PreTrainedModel, micro_batch: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean loss of every token but each row's first, with and without gradient."""
+    """Return the loss of every token but each row's first, divided by the `targets` of the step, with and without gradient."""
     ids_BL, mask_BL = micro_batch
     # Position t predicts token t + 1; padding is no target.
     targets_BT = ids_BL[:, 1:].masked_fill(~mask_BL[:, 1:], _IGNORED)
     # No attention mask: padding is on the right, where causal attention of a real token does not reach.
     logits_BTV = model(input_ids=ids_BL[:, :-1], use_cache=False).logits
-    loss = torch.nn.functional.cross_entropy(
-        logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=_IGNORED
+    total = torch.nn.functional.cross_entropy(
+        logits_BTV.flatten(0, 1), targets_BT.flatten(), ignore_index=_IGNORED, reduction="sum"
     )
+    loss = total / targets
     return loss, loss.detach()
 
 

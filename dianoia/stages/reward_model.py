@@ -27,13 +27,13 @@ from dianoia.base.preference_records import Pair, TextExample
 from dianoia.config.reward_model import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences, texts_of
+from dianoia.distributed.group import ranks
 from dianoia.judge.reward_model_scores import encode
 from dianoia.learner.reward_learner import Example, RewardModelLearner, RewardModelMetrics
 from dianoia.learner.reward_model_folder import Outlook, save_reward_model
 from dianoia.metrics.reward_model_metrics import grades, measures, spread
 from dianoia.stages._shared import Training
 from dianoia.stages.context import StageContext
-from dianoia.storage.journal import Journal
 from dianoia.storage.run_directory import dataset_path
 
 
@@ -116,9 +116,10 @@ class RewardModelTraining(Training):
         """Take every step from where the state left off."""
         if (progress := self.load_state()) is not None:
             self.tokens = progress["tokens"]
-        journal = Journal(self.context.directory.metrics, resume_at=self.step + 1)
+        journal = self.context.journal(self.context.directory.metrics, resume_at=self.step + 1)
         for epoch, examples in islice(self.batches(), self.step, None):
             self.stop_if_requested(self.config.steps(len(self.train)))
+            ranks().begin("update", self.step)
             start = time.perf_counter()
             metrics = self.learner.update(examples)
             self.tokens += metrics.tokens
@@ -148,6 +149,7 @@ class RewardModelTraining(Training):
 
     def evaluate(self) -> None:
         """Write `evaluation.json`: estimates on held-out examples, and counts of the rows."""
+        ranks().begin("evaluate")
         texts = [ids for example in self.heldout for ids in example.texts]
         # Rewards come in the order of the texts, however they were batched.
         flat = iter(self.learner.rewards(texts))
@@ -157,6 +159,8 @@ class RewardModelTraining(Training):
             f"held-out accuracy {_format(estimates['accuracy'])}, "
             f"baseline {_format(estimates['baseline'])}"
         )
+        if not self.context.writes:
+            return
         write_json(
             self.context.directory.evaluation,
             {

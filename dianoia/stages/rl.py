@@ -21,6 +21,7 @@ from dianoia.base.errors import Stopped, TrainingStopped
 from dianoia.base.records import Group, Purpose, RolloutGroup, RolloutStatus, Sample
 from dianoia.base.stopping import sampling_may_be_given_up
 from dianoia.config.rl import RLStage
+from dianoia.distributed.group import ranks
 from dianoia.judge.judge import Judge, reward_weights
 from dianoia.judge.problem_sets import problem_sets
 from dianoia.judge.reward_part import ScoringState
@@ -92,6 +93,7 @@ class ReinforcementLearning(Training):
                 metrics = self.learner.update(minibatch)
                 self.publish()  # cheap: weights are copied once, when the next rollout begins
             self.end_step(metrics)
+            ranks().begin("update", self.step)
         self.rollouts_done += 1
         if self.rollouts_done % self.config.checkpoint_every == 0:
             self.save()
@@ -100,6 +102,7 @@ class ReinforcementLearning(Training):
 
     def rollout(self, counts: Mapping[str, int]) -> list[RolloutGroup]:
         """Sample the next `counts` problems of each problem set, a group of responses per problem."""
+        ranks().begin("sample", self.step)
         draws = self.problem_sets.next(counts)
         for line in self.problem_sets.skipped_rows():
             self.context.print_line(line)
@@ -126,13 +129,15 @@ class ReinforcementLearning(Training):
             with sampling_may_be_given_up():
                 yield
         except Stopped:
-            if self.rollouts_done:
+            # Ranks that hold the model together would have to save together, and the others still sample.
+            if self.rollouts_done and self.context.sharding is None:
                 self.save(before)
             point = self.point(self.config.steps)
             raise Stopped(f"{point}, in a rollout that is drawn again") from None
 
     def score(self, groups: Sequence[RolloutGroup]) -> list[Group]:
         """Return the groups with their scores and votes."""
+        ranks().begin("score", self.step)
         with self.recorder.timing("score_seconds"):
             state = ScoringState(self.step, self.config.steps, self.max_tokens)
             scored = with_votes(self.judge.score(groups, state))
@@ -193,6 +198,7 @@ class ReinforcementLearning(Training):
 
     def split(self, groups: Sequence[Group], advantages: Advantages) -> list[list[PreparedSample]]:
         """Return the minibatches of a rollout; reference log-probabilities are computed here, once."""
+        ranks().begin("update", self.step)
         samples, indices, left_out = _samples(groups, advantages, self.config)
         # The limit may rise with the step; Dr. GRPO divides by it.
         self.learner.max_tokens = self.max_tokens
@@ -242,6 +248,7 @@ class ReinforcementLearning(Training):
     def evaluate(self) -> None:
         """Add a point of the held-out curve at the first step, the last, and every so many."""
         settings, step = self.config.progress, self.step
+        ranks().begin("evaluate", step)
         if settings.problems and (step % settings.every == 0 or step == self.config.steps):
             params = self.roller.sampling_params(
                 self.max_tokens, settings.temperature, settings.top_p

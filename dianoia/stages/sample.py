@@ -12,11 +12,12 @@ Left out: people. The paper's annotators check what its rewriter writes.
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from dianoia.base.files import write_json
-from dianoia.base.records import Problem
+from dianoia.base.records import Problem, Rollout
 from dianoia.base.rewriting import Rewriter
 from dianoia.base.stopping import sampling_may_be_given_up, stop_if_requested
 from dianoia.base.streams import Stream, stream_key
@@ -24,9 +25,11 @@ from dianoia.config import EndpointSettings
 from dianoia.config.sample import SampleStage
 from dianoia.datasets.sample_builder import SampleBuilder
 from dianoia.datasets.selection import Reason, tally
+from dianoia.distributed.group import ranks
+from dianoia.distributed.shares import share_out
 from dianoia.judge.llm_grader import LLMGrader
 from dianoia.judge.llm_rewriter import LLMRewriter
-from dianoia.judge.verification import add_counts
+from dianoia.judge.verification import Counts, add_counts
 from dianoia.models.endpoint import Endpoint
 from dianoia.stages._shared import batches, sampler_of
 from dianoia.stages.context import StageContext
@@ -49,22 +52,26 @@ def run(config: SampleStage, context: StageContext) -> None:
     problems = problem_range(problem_source(config.problems), config.first, config.prompts)
     all_batches = batches(context, problems, config.problems_per_batch)
     # A batch whose file exists is done; the model is loaded only if one is not.
-    missing = [batch for batch in all_batches if not batch.path.exists()]
+    numbers = [number for number, batch in enumerate(all_batches) if not batch.path.exists()]
+    missing = [all_batches[number] for number in context.decided(numbers, "list batches")]
     if missing:
         sampling = _Sampling(config, context)
         sampling.roller.check_messages(problems)
         for batch in missing:
             stop_if_requested(point=f"after problem {batch.start:,} of {len(problems):,}")
+            ranks().begin(f"sample from problem {batch.start}")
             start = time.perf_counter()
             # A batch that is given up is drawn again as a whole; answers of endpoints are stored.
             with sampling_may_be_given_up():
                 rows = sampling.rows(batch.problems, batch.start)
             # Counted per batch and written with its rows, so that the totals do not depend on where a run was stopped.
-            verdicts = sampling.builder.verdicts()
-            write_part(batch.path, rows, time.perf_counter() - start, verdicts)
+            verdicts = sampling.verdicts()
+            if context.writes:
+                write_part(batch.path, rows, time.perf_counter() - start, verdicts)
             kept_share = sum(row.reason is None for row in rows) / len(rows)
             context.progress.update(batch.end, {"kept": kept_share})
-    _finish(context, [batch.path for batch in all_batches])
+    if context.writes:
+        _finish(context, [batch.path for batch in all_batches])
 
 
 class _Sampling:
@@ -90,7 +97,26 @@ class _Sampling:
         # Keyed by the problem's number in the range, so that batches may be cut anywhere.
         key, number = stream_key(self.context.seed, Stream.SAMPLE), self.config.first + start
         rollouts_PG = self.roller(problems, self.config.samples, self.params, key, first=number)
-        return self.builder(rollouts_PG)
+        # Problems do not depend on one another. Requests to endpoints are sent once, by rank 0.
+        tokens = [sum(len(r.completion.ids) for r in rollouts_G) for rollouts_G in rollouts_PG]
+        rank = 0 if self.asks_endpoints else None
+        rows_PG = share_out(rollouts_PG, self.rows_of, tokens, "gather rows", rank)
+        return [row for rows_G in rows_PG for row in rows_G]
+
+    def rows_of(self, rollouts_PG: Sequence[Sequence[Rollout]]) -> list[list[SampleRow]]:
+        """Return the rows of each problem's rollouts."""
+        rows = iter(self.builder(rollouts_PG))
+        return [list(islice(rows, len(rollouts_G))) for rollouts_G in rollouts_PG]
+
+    def verdicts(self) -> Counts:
+        """Return the counts of the verifiers' verdicts on all ranks since the last call."""
+        return add_counts(ranks().gather(self.builder.verdicts(), "gather verdicts"))
+
+    @property
+    def asks_endpoints(self) -> bool:
+        """Return True if making rows sends requests to models behind endpoints."""
+        config = self.config
+        return config.judge is not None or isinstance(config.rewriter, EndpointSettings)
 
     def grader(self) -> LLMGrader | None:
         """Return the LLM that grades answers no rule can grade, if the recipe names one."""

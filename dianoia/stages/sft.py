@@ -15,6 +15,7 @@ from typing import Any
 from dianoia.base.errors import ConfigError
 from dianoia.config.sft import SFTStage
 from dianoia.datasets.tokenized import Corpus, Encoder, load_corpus
+from dianoia.distributed.group import ranks
 from dianoia.learner.attention.packed_rows import Demonstration
 from dianoia.learner.batching.packing import optimizer_steps
 from dianoia.learner.supervised import SupervisedLearner, SupervisedMetrics
@@ -119,6 +120,8 @@ class FineTuning(Training):
         assert self.corpus.fit is not None, "set when the corpus is read"
         misfit = self.corpus.fit.misfit()
         path = self.context.directory.diagnoses
+        if not self.context.writes:
+            return
         path.unlink(missing_ok=True)  # of an earlier, interrupted command
         if misfit is not None:
             message, advice = misfit
@@ -128,6 +131,7 @@ class FineTuning(Training):
 
     def take_step(self) -> None:
         """Take one optimizer step, write its row, and save the state when it is due."""
+        ranks().begin("update", self.step)
         row = self.row(self.learner.update(self.samples(self.step)))
         step, interval = self.step, self.config.evaluation_every
         # The evaluation is in the row of the step that it follows.
@@ -175,7 +179,9 @@ class FineTuning(Training):
             self.check_same_data(progress["data"])
         # Rows of steps after the state are dropped: they will be written again.
         path = self.context.directory.metrics
-        self.journal = Journal(path, resume_at=self.step + 1 if progress is not None else 0)
+        self.journal = self.context.journal(
+            path, resume_at=self.step + 1 if progress is not None else 0
+        )
         self.started, self.tokens_before = time.perf_counter(), self.tokens[self.step]
         if progress is None and self.corpus.heldout:
             self.journal.append({"step": 0, "epoch": 0.0, "tokens": 0} | self.evaluate())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from dianoia.base.disk_space import free_reserve
@@ -22,6 +22,21 @@ from dianoia.base.faults import error_path
 from dianoia.base.files import read_bytes, write_text
 
 Metrics = Mapping[str, float | int | str | None]
+
+
+class Rows(Protocol):
+    """Where a stage writes its rows."""
+
+    def append(self, row: Metrics) -> None:
+        """Write one row."""
+        ...
+
+
+class UnwrittenJournal:
+    """The journal of a process that writes no files."""
+
+    def append(self, row: Metrics) -> None:
+        """Drop the row."""
 
 
 class Journal:

@@ -316,9 +316,17 @@ def library_versions() -> dict[str, str]:
 
 
 def describe_run(
-    command: str, seed: int, threads: int, sandbox: str | None = None, jobs: int = 1
+    command: str,
+    seed: int,
+    threads: int,
+    sandbox: str | None = None,
+    jobs: int = 1,
+    ranks: int = 1,
 ) -> dict[str, Any]:
-    """Return the content of `run.json`; `sandbox` is None if no problem is graded by running a program."""
+    """Return the content of `run.json`; `sandbox` is None if no problem is graded by running a program.
+
+    `threads` are those of a stage, which its `ranks` share.
+    """
     return {
         "command": command,
         "dianoia": code_version(),
@@ -328,6 +336,7 @@ def describe_run(
         "seed": seed,
         "threads": threads,
         "jobs": jobs,
+        "ranks": ranks,
         "sandbox": sandbox,
     }
 

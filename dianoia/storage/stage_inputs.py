@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from dianoia.base.progress import Reporter
+from dianoia.storage.journal import Journal, Rows, UnwrittenJournal
 from dianoia.storage.run_directory import StageDirectory
 
 
@@ -21,3 +22,9 @@ class Context:
     resolve: Callable[[str], str | Path]
     """From a name in the recipe (stage, shipped model, folder, hub name) to what transformers loads."""
     progress: Reporter
+    writes: bool = True
+    """Whether this process writes files; of the ranks of a stage rank 0 alone does."""
+
+    def journal(self, path: Path, resume_at: int = 0) -> Rows:
+        """Open a journal at `resume_at`, see `storage.journal`. Rows of a process that does not write go nowhere."""
+        return Journal(path, resume_at) if self.writes else UnwrittenJournal()

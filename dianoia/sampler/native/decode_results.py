@@ -32,35 +32,15 @@ class DecodeResults:
         """slots: samples that the decoder runs at a time, for the occupancy."""
         self.requests, self.slots, self._finished = requests, slots, finished
         self.weights_version = weights_version
-        self.completions: list[list[Completion | None]] = [[None] * r.samples for r in requests]
+        self.completions: dict[tuple[int, int], Completion] = {}
+        """By request and sample."""
         self.seconds_prefill = 0.0
         self.tokens = self.steps = self.slot_steps = 0
         """slot_steps: decoding steps times live samples."""
 
     def finish(self, request: int, index: int, completion: Completion) -> None:
         """Store a completion and report it to the caller."""
-        self.completions[request][index] = completion
+        self.completions[request, index] = completion
         self.tokens += len(completion.ids)
         if self._finished is not None:
             self._finished(request, index, completion)
-
-    def in_order(self) -> list[list[Completion]]:
-        """Return one list of completions per request, in the order of the requests."""
-        return merge_results([self])
-
-
-def merge_results(results: Sequence[DecodeResults]) -> list[list[Completion]]:
-    """Return the completions of decoders that shared the same requests, one list per request."""
-    # each sample was finished by exactly one of the decoders; the others hold None in its place
-    merged = [
-        [
-            completion
-            for candidates in zip(*groups, strict=True)
-            for completion in candidates
-            if completion is not None
-        ]
-        for groups in zip(*(result.completions for result in results), strict=True)
-    ]
-    counts = [request.samples for request in results[0].requests]
-    assert [len(group) for group in merged] == counts, "a sample got lost"
-    return merged

@@ -6,7 +6,6 @@ tokens up to rounding. Not here: text; architectures other than `weights.FAMILIE
 """
 
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -17,7 +16,9 @@ from transformers import PretrainedConfig
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.distributed.group import ranks
 from dianoia.hardware.threads import run_parallel, worker_count
+from dianoia.sampler.exchange import Drawn, all_completions
 from dianoia.sampler.interface import (
     OnFinish,
     PendingWeights,
@@ -28,11 +29,16 @@ from dianoia.sampler.interface import (
     group_by_params,
     params_of,
 )
-from dianoia.sampler.native.cpu.cpu_decoder import CpuDecoder, memory_sizes, split_requests
+from dianoia.sampler.native.cpu.cpu_decoder import (
+    CpuDecoder,
+    PromptShare,
+    memory_sizes,
+    split_requests,
+)
 from dianoia.sampler.native.cpu.packed_model import PackedModel, runs_in_c
 from dianoia.sampler.native.cpu.scoring import ScoredSequence
 from dianoia.sampler.native.cpu.session import Session, SessionLimits
-from dianoia.sampler.native.decode_results import DecodeResults, Finished, merge_results
+from dianoia.sampler.native.decode_results import DecodeResults, Finished
 from dianoia.sampler.native.torch.model import TorchModel
 from dianoia.sampler.native.torch.torch_decoder import TorchDecoder
 from dianoia.sampler.native.weights import ModelShape, refusal
@@ -40,8 +46,8 @@ from dianoia.sampler.native.weights import ModelShape, refusal
 KEPT_CACHE = 0.2
 """Share of a GPU's memory that KV caches may take between two calls."""
 
-Generated = tuple[list[list[Completion]], list[DecodeResults]]
-"""Completions, one list per request, and the results of each decoder."""
+Generated = tuple[Drawn, list[DecodeResults]]
+"""The completions that this rank has drawn, and the results of each of its decoders."""
 
 
 class NativeSampler:
@@ -118,11 +124,11 @@ class NativeSampler:
                 self._stats = SamplerStats(weights_version=version)
                 return []
             start = time.perf_counter()
-            completions, results = self._decoders.generate(
+            drawn, results = self._decoders.generate(
                 requests, params, self._turns.reporting(on_finish), version
             )
             self._stats = _stats(results, time.perf_counter() - start, version)
-            return completions
+            return all_completions(requests, drawn)
 
     @property
     def has_sessions(self) -> bool:
@@ -202,7 +208,8 @@ def _decoders(
 class CpuDecoders:
     """Decoders in C, one per core.
 
-    Cores take prompts from one queue, since a completion in C does not depend on what is decoded at the same time.
+    Cores take prompts from one queue, since a completion in C does not depend on what is decoded at the same time; nor does
+    it on which rank of a stage decodes it, so that the ranks share the queue.
     """
 
     def __init__(self, config: PretrainedConfig, dtype: torch.dtype, slots: int) -> None:
@@ -229,21 +236,29 @@ class CpuDecoders:
         limits = [params_of(request, default).max_tokens for request in requests]
         prompts = [len(request.prompt_ids) for request in requests]
         self._model.reserve(max(map(sum, zip(prompts, limits, strict=True))))
-        # no more cores than samples, and at least one, even where no request has samples
+        group = ranks()
+        # No more cores than samples, and at least one, even where no request has samples.
         samples = min(self._slots, sum(request.samples for request in requests))
         cores = max(1, min(worker_count(torch.device("cpu")), samples))
         while len(self._workers) < cores:
             self._workers.append(CpuDecoder(self._model))
-        # one queue for all cores: a core whose samples end early takes more prompts than the others
-        queue = deque(split_requests(requests, default, cores))
-        slots_per_core = -(-samples // cores)  # rounded up
-        sizes = memory_sizes(self._model, max(prompts), max(limits), len(queue), slots_per_core)
+        # One queue for all cores of all ranks: a core whose samples end early takes more prompts than the others.
+        all_cores = max(1, min(cores * group.size, samples))
+        shares = split_requests(requests, default, all_cores)
+        claim = group.claims(len(shares))
+
+        def take() -> PromptShare | None:
+            number = claim()
+            return None if number is None else shares[number]
+
+        slots_per_core = -(-samples // all_cores)  # rounded up
+        sizes = memory_sizes(self._model, max(prompts), max(limits), len(shares), slots_per_core)
         jobs = [
-            partial(worker.generate, requests, queue, sizes, max(limits), finished, weights_version)
+            partial(worker.generate, requests, take, sizes, max(limits), finished, weights_version)
             for worker in self._workers[:cores]
         ]
         results = run_parallel(jobs)
-        return merge_results(results), results
+        return _drawn(results), results
 
     def session(self, limits: SessionLimits, weights_version: int) -> Session:
         """See `Decoders`."""
@@ -264,7 +279,8 @@ class CpuDecoders:
 class TorchDecoders:
     """Decoders in PyTorch: one per CPU thread, or one on a GPU.
 
-    Requests are split over the threads beforehand, so that one seed and one number of threads give one result.
+    Requests are split over the threads of all ranks beforehand, so that one seed and one number of threads give one result:
+    a completion may differ in its last bits with those that are decoded at the same time.
     """
 
     def __init__(
@@ -298,15 +314,15 @@ class TorchDecoders:
         )
         # before any step is captured: a graph holds the address of the RoPE tables
         self._model.reserve(longest)
-        completions: list[list[Completion]] = [[] for _ in requests]
+        drawn: dict[tuple[int, int], Completion] = {}
         results: list[DecodeResults] = []
         for params, indices in group_by_params(requests, default).items():
             results += self._generate_group(
-                requests, params, indices, finished, weights_version, completions
+                requests, params, indices, finished, weights_version, drawn
             )
         if not self._keeps_caches():
             self._workers.clear()
-        return completions, results
+        return drawn, results
 
     def _generate_group(
         self,
@@ -315,12 +331,14 @@ class TorchDecoders:
         indices: list[int],
         finished: Finished | None,
         weights_version: int,
-        completions: list[list[Completion]],
+        drawn: dict[tuple[int, int], Completion],
     ) -> list[DecodeResults]:
-        """Decode the requests at `indices`, which share `params`, into `completions`."""
-        count = max(1, min(worker_count(self._model.device), len(indices), self._slots))
+        """Decode this rank's part of the requests at `indices`, which share `params`, into `drawn`."""
+        group, workers = ranks(), worker_count(self._model.device)
+        count = max(1, min(workers * group.size, len(indices), self._slots))
         # round-robin, so that each part gets prompts of all lengths
         parts = [indices[i::count] for i in range(count)]
+        mine = parts[group.rank * workers : (group.rank + 1) * workers]
         jobs = [
             partial(
                 worker.generate,
@@ -329,12 +347,14 @@ class TorchDecoders:
                 _renumbered(finished, part),
                 weights_version,
             )
-            for worker, part in zip(self._resized(count), parts, strict=True)
+            for worker, part in zip(self._resized(len(mine), count), mine, strict=True)
         ]
-        results = run_parallel(jobs)
-        for part, result in zip(parts, results, strict=True):
-            for i, group in zip(part, result.in_order(), strict=True):
-                completions[i] = group
+        results = run_parallel(jobs) if jobs else []
+        for part, result in zip(mine, results, strict=True):
+            drawn |= {
+                (part[number], sample): completion
+                for (number, sample), completion in result.completions.items()
+            }
         return results
 
     def scored(self, length: int) -> ScoredSequence:
@@ -351,10 +371,10 @@ class TorchDecoders:
             "Install a C compiler (cc, gcc or clang) and use device='cpu', or call generate() instead."
         )
 
-    def _resized(self, count: int) -> list[TorchDecoder]:
-        """Return `count` decoders: those of the last call if it had as many."""
-        if len(self._workers) != count:
-            slots = -(-self._slots // count)
+    def _resized(self, count: int, all_ranks: int) -> list[TorchDecoder]:
+        """Return `count` decoders of `all_ranks` on all ranks: those of the last call if their sizes were the same."""
+        slots = -(-self._slots // all_ranks)
+        if [worker.slots for worker in self._workers] != [slots] * count:
             self._workers = [TorchDecoder(self._model, slots) for _ in range(count)]
         return self._workers
 
@@ -370,6 +390,14 @@ class TorchDecoders:
         return cached <= KEPT_CACHE * torch.cuda.get_device_properties(device).total_memory
 
 
+def _drawn(results: Sequence[DecodeResults]) -> Drawn:
+    """Return the completions of decoders that shared the same requests; each was finished by exactly one of them."""
+    drawn: dict[tuple[int, int], Completion] = {}
+    for result in results:
+        drawn |= result.completions
+    return drawn
+
+
 def _renumbered(finished: Finished | None, indices: list[int]) -> Finished | None:
     """Return `finished` for a decoder whose request i is request `indices[i]` of the call."""
     if finished is None:
@@ -378,9 +406,10 @@ def _renumbered(finished: Finished | None, indices: list[int]) -> Finished | Non
 
 
 def _stats(results: Sequence[DecodeResults], seconds: float, version: int) -> SamplerStats:
-    """Return the statistics of all decoders together; the time for prompts is the mean over the decoders."""
+    """Return the statistics of all decoders of this rank together; the time for prompts is the mean over the decoders."""
     steps = sum(result.steps for result in results)
-    prefill = sum(result.seconds_prefill for result in results) / len(results)
+    # None where a rank had nothing to decode.
+    prefill = sum(result.seconds_prefill for result in results) / max(1, len(results))
     possible = sum(result.steps * result.slots for result in results)
     return SamplerStats(
         tokens=sum(result.tokens for result in results),

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from dianoia.hardware import machine
 from dianoia.hardware.machine import (
+    gpu_count,
     job_count,
     main_memory,
     multiply_rate,
@@ -37,7 +38,8 @@ def test_a_known_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.memory == 81559 * 2**20
     assert machine.bfloat16 == pytest.approx(0.35 * 989e12)
     assert machine.bandwidth == pytest.approx(0.72 * 3350e9)
-    assert commands[0][:3] == ["nvidia-smi", "-i", "0"]
+    assert commands[0][:2] == ["nvidia-smi", "--query-gpu=name,memory.total"]
+    assert gpu_count() == 2
 
 
 def test_a_gpu_by_its_longest_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,7 +69,7 @@ def test_another_machine_by_the_name_of_its_gpu(monkeypatch: pytest.MonkeyPatch)
 def test_the_first_that_may_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     commands = answer(monkeypatch, "NVIDIA L4, 23034")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
-    assert this_machine(0).name == "NVIDIA L4" and commands[0][2] == "3"
+    assert this_machine(0).name == "NVIDIA L4" and commands[0][2] == "3,1"
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])

@@ -1,6 +1,6 @@
 """Continuous batching on one core of a CPU, by the C functions of `hardware/c_functions/step.c`.
 
-In: a queue of prompt shares that the cores empty together. Out: completions. A core reads the next prompt when it has a
+In: a queue of prompt shares that the cores of all ranks empty together. Out: completions. A core reads the next prompt when it has a
 free slot, so no core waits for another. No sum in the C functions depends on other rows, so a completion is the same bits
 whichever core decodes it, whatever is decoded at the same time, and whatever their sampling parameters are. Not here:
 machines without a C compiler (`native.torch`), sessions (`cpu.session`).
@@ -135,24 +135,18 @@ class CpuDecoder:
     def generate(
         self,
         requests: Sequence[Request],
-        queue: deque[PromptShare],
+        take: Callable[[], PromptShare | None],
         sizes: MemorySizes,
         response_tokens: int,
         finished: Finished | None,
         weights_version: int,
     ) -> DecodeResults:
-        """Decode shares of `requests` from the queue until it is empty."""
+        """Decode shares of `requests`, which `take` gives, until it gives none."""
         results = DecodeResults(requests, sizes.slots, finished)
         # memory of an earlier, larger call serves too: rows are only longer than they need to be
         if self._memory is None or not self._memory.sizes.covers(sizes):
             self._memory = None  # frees the old memory before the new one is allocated
             self._memory = CpuMemory(self._model, sizes)
-
-        def take() -> PromptShare | None:
-            try:
-                return queue.popleft()
-            except IndexError:  # empty, perhaps since another core has just shares the last share
-                return None
 
         size = (sizes.slots, response_tokens)
         loop = DecodeLoop(self._model, self._memory, size, take, results.finish, weights_version)

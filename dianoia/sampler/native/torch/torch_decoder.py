@@ -47,7 +47,7 @@ class TorchDecoder:
 
     def __init__(self, model: TorchModel, slots: int) -> None:
         """slots: samples decoded at a time."""
-        self._model, self._slots = model, slots
+        self._model, self.slots = model, slots
         self._steps: DecodeSteps | None = None
 
     @property
@@ -64,7 +64,7 @@ class TorchDecoder:
         weights_version: int = 0,
     ) -> DecodeResults:
         """Decode every sample of `requests`, all under `params`; the RoPE tables must be long enough already."""
-        results = DecodeResults(requests, self._slots, finished, weights_version)
+        results = DecodeResults(requests, self.slots, finished, weights_version)
         if any(request.samples for request in requests):
             # no two writes of a step meet, so their order does not matter
             with allow_any_order():
@@ -73,7 +73,7 @@ class TorchDecoder:
 
     def _reserve(self, requests: Sequence[Request], params: SamplingParams) -> DecodeSteps:
         """Return the state of the last call if it is large enough, else a new one."""
-        slots = min(self._slots, sum(request.samples for request in requests))
+        slots = min(self.slots, sum(request.samples for request in requests))
         capacity = max(len(request.prompt_ids) for request in requests) + params.max_tokens
         steps = self._steps
         if steps is None or not steps.covers(slots, capacity, params.max_tokens):

@@ -5,6 +5,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.sampler.exchange import all_completions
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.torch import decode_attention
@@ -49,7 +50,10 @@ def assert_alike(ours: list[list[Completion]], theirs: list[list[Completion]]) -
 def test_the_same_samples_as_on_a_cpu(family: str) -> None:
     native, decoder = pair(family)
     batch = requests(9, samples=7)
-    assert_alike(decoder.generate(batch, PARAMS, None).in_order(), native.generate(batch, PARAMS))
+    assert_alike(
+        all_completions(batch, decoder.generate(batch, PARAMS, None).completions),
+        native.generate(batch, PARAMS),
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -65,14 +69,20 @@ def test_steps_made_of_kernels_draw_the_same(family: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch_model, "split_count", lambda *_, **__: 2)
     decoder._model.kernels = True
     batch = requests(9, samples=7)
-    assert_alike(decoder.generate(batch, PARAMS, None).in_order(), native.generate(batch, PARAMS))
+    assert_alike(
+        all_completions(batch, decoder.generate(batch, PARAMS, None).completions),
+        native.generate(batch, PARAMS),
+    )
 
 
 @pytest.mark.parametrize("slots", [1, 3, 16, 100])
 def test_any_number_of_slots(slots: int) -> None:
     native, decoder = pair(slots=slots)
     batch = requests(9, samples=7)
-    assert_alike(decoder.generate(batch, PARAMS, None).in_order(), native.generate(batch, PARAMS))
+    assert_alike(
+        all_completions(batch, decoder.generate(batch, PARAMS, None).completions),
+        native.generate(batch, PARAMS),
+    )
 
 
 @pytest.mark.parametrize(
@@ -88,7 +98,10 @@ def test_any_number_of_slots(slots: int) -> None:
 def test_any_way_of_drawing(params: SamplingParams) -> None:
     native, decoder = pair()
     batch = requests(6, samples=3)
-    assert_alike(decoder.generate(batch, params, None).in_order(), native.generate(batch, params))
+    assert_alike(
+        all_completions(batch, decoder.generate(batch, params, None).completions),
+        native.generate(batch, params),
+    )
 
 
 def test_calls_of_different_sizes_share_rows_safely() -> None:
@@ -96,7 +109,8 @@ def test_calls_of_different_sizes_share_rows_safely() -> None:
     for count, samples, limit in ((2, 3, 5), (8, 6, 24), (1, 1, 3), (8, 6, 24)):
         batch, params = requests(count, samples=samples), SamplingParams(limit, frozenset({3, 5}))
         assert_alike(
-            decoder.generate(batch, params, None).in_order(), native.generate(batch, params)
+            all_completions(batch, decoder.generate(batch, params, None).completions),
+            native.generate(batch, params),
         )
 
 
@@ -108,7 +122,7 @@ def test_every_end_is_told_once_and_the_clock_adds_up() -> None:
         batch, PARAMS, lambda request, sample, _: reports.append((request, sample))
     )
     assert sorted(reports) == [(i, j) for i in range(5) for j in range(4)]
-    done = run.in_order()
+    done = all_completions(batch, run.completions)
     assert run.tokens == sum(len(c.ids) for group in done for c in group)
     assert run.slot_steps == run.tokens - 20  # the first token is drawn with the prompt
     assert run.slot_steps <= run.steps * run.slots
@@ -116,9 +130,11 @@ def test_every_end_is_told_once_and_the_clock_adds_up() -> None:
 
 def test_a_request_without_samples() -> None:
     _, decoder = pair()
-    assert decoder.generate([], PARAMS, None).in_order() == []
+    assert all_completions([], decoder.generate([], PARAMS, None).completions) == []
     batch = [Request((7, 8), 0, (1,)), Request((7, 8, 9), 2, (2,))]
-    assert list(map(len, decoder.generate(batch, PARAMS, None).in_order())) == [0, 2]
+    assert list(
+        map(len, all_completions(batch, decoder.generate(batch, PARAMS, None).completions))
+    ) == [0, 2]
 
 
 def test_rows_close_up_when_nothing_waits() -> None:
@@ -146,7 +162,10 @@ def test_bfloat16_stays_near_the_decoder_of_a_cpu() -> None:
     native.load(WeightUpdate(0, model.state_dict()))
     batch = requests(4, samples=1)
     params = SamplingParams(2, frozenset(), temperature=0.0)
-    ours = TorchDecoder(forward(model, torch.bfloat16), 8).generate(batch, params, None).in_order()
+    ours = all_completions(
+        batch,
+        TorchDecoder(forward(model, torch.bfloat16), 8).generate(batch, params, None).completions,
+    )
     theirs = native.generate(batch, params)
     for group, other in zip(ours, theirs, strict=True):
         assert group[0].logprobs[0] == pytest.approx(other[0].logprobs[0], abs=0.05)

@@ -1,0 +1,48 @@
+"""Work that the ranks share out: each does a part of the items, and all get every result.
+
+Who does what depends on the costs alone, so that every rank knows it without asking. Not here: work whose length nobody knows
+before it is done, which ranks take piece by piece (`RankGroup.claims`).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from dianoia.distributed.group import ranks
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def shares_by_cost(costs: Sequence[float], parts: int) -> list[list[int]]:
+    """Return the indices of each part in rising order: the dearest first, each to the part that has least so far."""
+    shares: list[list[int]] = [[] for _ in range(parts)]
+    loads = [0.0] * parts
+    for index in sorted(range(len(costs)), key=lambda index: (-costs[index], index)):
+        part = min(range(parts), key=lambda part: (loads[part], part))
+        shares[part].append(index)
+        # Items that cost nothing are shared out evenly too.
+        loads[part] += max(costs[index], 1e-9)
+    return [sorted(share) for share in shares]
+
+
+def share_out(
+    items: Sequence[T],
+    work: Callable[[Sequence[T]], Sequence[R]],
+    costs: Sequence[float],
+    verb: str,
+    rank: int | None = None,
+) -> list[R]:
+    """Return the result of `work` for each item, in order; `work` is called with this rank's share of the items.
+
+    Results of other ranks are copies. `verb` names the wait for them. `rank`: the one rank that does all the work.
+    """
+    group = ranks()
+    shares = shares_by_cost(costs, group.size)
+    if rank is not None:
+        shares = [list(range(len(items))) if r == rank else [] for r in range(group.size)]
+    mine = shares[group.rank]
+    results: dict[int, R] = {}
+    parts = group.gather(list(work([items[index] for index in mine])), verb)
+    for share, part in zip(shares, parts, strict=True):
+        results |= zip(share, part, strict=True)
+    return [results[index] for index in range(len(items))]
