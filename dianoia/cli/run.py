@@ -60,6 +60,8 @@ class RunOptions:
     """`--ranks`: processes that run a stage together on a CPU."""
     gpus: int | str | None = None
     """`--gpus`: GPUs that run a stage together, a process each; `all` of this machine; None: one, or the CPU."""
+    local_ranks: int = 1
+    """Processes of this machine among them, once they are counted."""
     only: tuple[str, ...] = ()
     """Names of the stages to run; empty: all."""
     start: str | None = None
@@ -262,7 +264,7 @@ def _execution(
     ranks = rank_count(options, placement)
     # 0 means one job per core, or one on a GPU. The plan and the run must agree on the number.
     jobs = job_count(options.jobs, ranks.size) if options.gpu is None else options.jobs or 1
-    options = replace(options, jobs=jobs, ranks=ranks.size)
+    options = replace(options, jobs=jobs, ranks=ranks.size, local_ranks=ranks.per_machine)
     # From here on each run has its own options, with its seed among the overrides.
     runs = _options_per_seed(options) if options.seeds else [options]
     if options.dry_run:
@@ -376,6 +378,7 @@ def _plan(
     The inputs are checked here and nowhere else. A dry run may lack files; its plan lists them.
     """
     from dianoia.recipe.check.inputs import check_inputs
+    from dianoia.recipe.plan.layout import NODE_RANKS, Layout
     from dianoia.recipe.plan.run_plan import plan_run
     from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
     from dianoia.track.trackers import check_trackers, writes_to
@@ -385,7 +388,9 @@ def _plan(
     check_inputs(recipe, planned=options.dry_run)
     track = recipe.track
     check_trackers(track.to, track.online)
-    plan = plan_run(recipe, tasks, run.path, options.jobs, options.gpu)
+    # Of another machine a plan takes the usual number of GPUs.
+    layout = Layout(options.ranks, options.local_ranks if options.gpu is None else NODE_RANKS)
+    plan = plan_run(recipe, tasks, run.path, options.jobs, options.gpu, layout)
     trackers: dict[str, str] = {
         name: writes_to(name, run.path, track.project, track.online) for name in track.to
     }

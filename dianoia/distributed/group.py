@@ -1,15 +1,13 @@
 """The group of ranks that this process belongs to; by default a group of one, in which every exchange costs nothing.
 
 In a group of several, every rank calls the same exchanges in the same order: a call that only some ranks make would wait for
-the others. What is written to disk is rank 0's (`RankGroup.writes`).
+the others. What is written to disk is rank 0's (`RankGroup.writes`). Does not import torch.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
 from typing import Any, TypeVar
-
-from torch import Tensor
 
 T = TypeVar("T")
 
@@ -53,8 +51,11 @@ class RankGroup:
         """Let a library exchange data between all ranks in the block; RankError where that breaks off."""
         return nullcontext()
 
-    def add_gradients(self, lanes: Sequence[Sequence[Tensor]], active: int, verb: str) -> None:
-        """Leave the sum over the lanes of all ranks in the `.grad` of the first lane's parameters (`gradients`)."""
+    def add_gradients(self, lanes: Sequence[Sequence[Any]], active: int, verb: str) -> None:
+        """Leave the sum over the lanes of all ranks in the `.grad` of the first lane's parameters (`gradients`).
+
+        `lanes`: the parameters of each lane of this rank; `active`: how many lanes of all ranks have run.
+        """
 
     def claims(self, total: int) -> Callable[[], int | None]:
         """Return a function that gives each number from 0 to `total` - 1 once, in order, to whichever rank asks first.
