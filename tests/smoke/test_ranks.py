@@ -240,7 +240,7 @@ def test_a_rank_that_raises_is_named_with_step_and_cause(
     function = tmp_path / "reward.py"
     function.write_text(RAISING.format(body=body, mark=mark), encoding="utf-8")
     text = whole[0].read_text(encoding="utf-8")
-    table = f"[[stages.zero.rewards.functions]]\nfunction = {str(function) + ':lengths'!r}\n"
+    table = f"[[stages.zero.rewards.functions]]\npath = {str(function) + ':lengths'!r}\n"
     recipe.write_text(text.replace("[stages.zero.optimizer]", table + "[stages.zero.optimizer]"))
     command = [*arguments(recipe, tmp_path / "run"), *TWO_RANKS, "--only", "zero"]
     with _ended_in_time(tmp_path / "run"):
