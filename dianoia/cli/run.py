@@ -70,6 +70,8 @@ class RunOptions:
     dry_run: bool = False
     gpu: str | None = None
     """`--for`: the GPU of the machine that a dry run plans for; None: this machine."""
+    nodes: int | None = None
+    """`--nodes`: machines that a dry run plans for, each with the ranks that are asked for."""
     json: bool = False
     """Print the results, or the plan of a dry run, as JSON; what else there is to say goes to standard error."""
     verbose: bool = False
@@ -90,6 +92,7 @@ class RunOptions:
             force=arguments.force,
             dry_run=arguments.dry_run,
             gpu=arguments.gpu,
+            nodes=arguments.nodes,
             json=arguments.json,
             verbose=arguments.verbose,
         )
@@ -175,6 +178,12 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
         help="with --dry-run: plan for a machine with this GPU instead of this machine, e.g. --for H100",
     )
     parser.add_argument(
+        "--nodes",
+        type=_nodes,
+        metavar="M",
+        help="with --dry-run: plan for M such machines, each with the --gpus or --ranks that are given",
+    )
+    parser.add_argument(
         "--json",
         action="store_true",
         help="print the results as JSON, with --dry-run the plan; progress goes to standard error",
@@ -182,6 +191,14 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verbose", action="store_true", help="print the plan with each stage's costs and memory"
     )
+
+
+def _nodes(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of machines; write for example 2"
+        )
+    return int(text)
 
 
 def _folder(text: str) -> Path:
@@ -305,6 +322,11 @@ def _require_dry_run(options: RunOptions) -> None:
             f"--for {options.gpu} plans for another machine, and without --dry-run the recipe would run on this one; add "
             "--dry-run, or leave --for out"
         )
+    if options.nodes is not None:
+        raise ConfigError(
+            f"--nodes {options.nodes} plans for several machines, and without --dry-run the recipe would run on this one alone; add "
+            "--dry-run, or start the command on each machine with torchrun (docs/scale.md)"
+        )
 
 
 def _check_address_space() -> None:
@@ -378,7 +400,7 @@ def _plan(
     The inputs are checked here and nowhere else. A dry run may lack files; its plan lists them.
     """
     from dianoia.recipe.check.inputs import check_inputs
-    from dianoia.recipe.plan.layout import NODE_RANKS, Layout
+    from dianoia.recipe.plan.layout import NODE_RANKS, layout_of
     from dianoia.recipe.plan.run_plan import plan_run
     from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
     from dianoia.track.trackers import check_trackers, writes_to
@@ -388,8 +410,9 @@ def _plan(
     check_inputs(recipe, planned=options.dry_run)
     track = recipe.track
     check_trackers(track.to, track.online)
-    # Of another machine a plan takes the usual number of GPUs.
-    layout = Layout(options.ranks, options.local_ranks if options.gpu is None else NODE_RANKS)
+    layout = layout_of(
+        options.ranks, options.local_ranks if options.gpu is None else NODE_RANKS, options.nodes
+    )
     plan = plan_run(recipe, tasks, run.path, options.jobs, options.gpu, layout)
     trackers: dict[str, str] = {
         name: writes_to(name, run.path, track.project, track.online) for name in track.to

@@ -8,7 +8,6 @@ rank samples, scores and learns from its share of the groups. Servers run on dev
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from dianoia.base.errors import ConfigError
 from dianoia.recipe.plan.number_format import plural
 
 Sharding = Literal["none", "node", "all"]
@@ -68,17 +67,6 @@ ALONE = Layout()
 """One process with one device."""
 
 
-def layout_of(ranks: int, nodes: int | None = None) -> Layout:
-    """Return the layout of so many ranks on so many nodes; None: as few nodes of NODE_RANKS as hold them.
-
-    Raises:
-        ConfigError: the ranks cannot be divided evenly among the nodes.
-    """
-    if nodes is None:
-        return Layout(ranks, NODE_RANKS)
-    if ranks % nodes:
-        raise ConfigError(
-            f"--nodes {nodes}: {plural(ranks, 'rank')} cannot be divided evenly among so many nodes, and each node runs as "
-            f"many; give a number of ranks that is a multiple of {nodes}, or another --nodes"
-        )
-    return Layout(ranks, ranks // nodes)
+def layout_of(ranks: int, per_node: int, nodes: int | None = None) -> Layout:
+    """Return the layout of `ranks` ranks, at most `per_node` on a node; or of `nodes` nodes with `ranks` ranks each."""
+    return Layout(ranks, per_node) if nodes is None else Layout(ranks * nodes, ranks)

@@ -1,11 +1,12 @@
 """The options of `dianoia run`: as typed, one set per seed, and the advice after an interruption."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from dianoia.base.errors import Stopped
-from dianoia.cli.main import parser
+from dianoia.cli.main import main, parser
 from dianoia.cli.run import RunOptions, _base_command, _options_per_seed, _resume_advice
 
 
@@ -73,3 +74,16 @@ def test_a_bad_argument_is_refused(
     with pytest.raises(SystemExit):
         parsed(f"{option}={text}")
     assert reason in capsys.readouterr().err
+
+
+def test_a_plan_for_several_machines(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("run", "qwen-zero", "--gpus", "8", "--nodes", "2")
+    assert main([*options, "--dry-run", "--for", "A100 40GB", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["ranks"], plan["nodes"]) == (16, 2)
+    assert plan["stages"][0]["memory"]["shard"] != "none", "a copy does not fit"
+    assert plan["stages"][0]["host"]["bytes"] > plan["stages"][0]["memory"]["bytes"]
+    assert main([*options, "--for", "H100"]) == 2
+    assert "--for H100 plans for another machine" in capsys.readouterr().err
+    assert main(["run", "qwen-zero", "--nodes", "2"]) == 2
+    assert "--nodes 2 plans for several machines" in capsys.readouterr().err

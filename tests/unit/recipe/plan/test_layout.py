@@ -1,20 +1,16 @@
 """Ranks, nodes and what ranks share."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dianoia.base.errors import ConfigError
 from dianoia.recipe.plan.layout import ALONE, Layout, layout_of
 
 
-def test_ranks_fill_nodes_of_eight_unless_told_otherwise() -> None:
-    layout = layout_of(20)
+def test_ranks_fill_nodes_or_are_those_of_each() -> None:
+    layout = layout_of(20, 8)
     assert (layout.nodes, layout.node_ranks, str(layout)) == (3, 8, "20 ranks on 3 nodes")
-    layout = layout_of(16, nodes=4)
-    assert (layout.nodes, layout.node_ranks) == (4, 4)
-    with pytest.raises(ConfigError, match=r"--nodes 3: 8 ranks cannot be divided evenly"):
-        layout_of(8, nodes=3)
+    layout = layout_of(4, 8, nodes=3)
+    assert (layout.ranks, layout.nodes, layout.node_ranks) == (12, 3, 4)
     assert (str(ALONE), ALONE.choices()) == ("1 rank", ("none",))
 
 

@@ -301,6 +301,7 @@ def ranks_text(
 
 def test_ranks_that_hold_a_model_together_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     card = Machine("NVIDIA A100", 40e9, 1, 1e13, 1e14, 2e12)
+    monkeypatch.setattr("dianoia.recipe.plan.run_plan.main_memory", lambda: 1e12)
     lines = ranks_text(monkeypatch, card, Layout(16, 8), "zero.sampling.slots=16")
     (line,) = [line for line in lines if line.startswith("Time and memory")]
     assert "16 ranks on 2 nodes, each with NVIDIA A100 with 40.0 GB" in line
