@@ -1,56 +1,74 @@
-"""Measures the server: throughput at 64 requests at once against the sampler's own, and latency under a steady load.
+"""Measures the server: throughput of many requests at once against the sampler's own, and latency under a steady load.
 
-    python -m benchmarks.serve                        throughput, for the miniature's base
-    python -m benchmarks.serve --model runs/x:zero    of another model
-    python -m benchmarks.serve --minutes 10           latency of two clients per core, minute by minute
+    python -m benchmarks.serve                              throughput, for the miniature's base, on one core and on all
+    python -m benchmarks.serve --model runs/x:zero --tokens 128 --rounds 1
+    python -m benchmarks.serve --minutes 10                 latency of two clients per core, minute by minute
 
-Server, clients and sampler share one process and the same samples: 64 prompts of different lengths, responses of 50 to 250 tokens.
-CPU time of the process is compared, and wall clock printed beside it, since other work on the machine would count in the latter.
+`dianoia serve` and the sampler alone are processes of their own. On one core both run on the first core with one thread, and the
+clients on the others; on all cores everything shares them. Both get the same requests: prompts of 10 to 60 tokens, responses
+of half to one and a half times `--tokens`. 64 clients wait for an answer each and send the next request; the sampler gets all
+requests in one call. Tokens per CPU second count the server's process alone, tokens per second are wall clock.
 """
 
 import argparse
 import asyncio
+import json
+import os
 import random
 import statistics
-import threading
+import subprocess
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
-import httpx2
-import torch
-
-from dianoia.base.errors import Stopped
-from dianoia.base.records import Request, SamplingParams
-from dianoia.inference.checkpoints import find_checkpoint
-from dianoia.inference.loaded_model import asked_key
-from dianoia.serve import running
-from dianoia.serve.access import Access
-from dianoia.serve.service import Options, Service, served_name
-
 AT_ONCE = 64
-ROUNDS = 5
+TOKENS_PER_ROUND = 32_768
+"""Response tokens of a measurement, about: some seconds of the miniature."""
+
+Body = dict[str, Any]
 
 
-def bodies(vocabulary: int) -> list[dict[str, Any]]:
-    """Return the requests: token ids, so that texts cost the sampler nothing that it has not."""
-    randomness = random.Random(0)
+def bodies(vocabulary: int, tokens: int, count: int) -> list[Body]:
+    """Return requests for about `tokens` tokens each; prompts are ids, so that texts cost the sampler nothing that it has not."""
+    randomness = random.Random(tokens)
     return [
         {
             "prompt": randomness.choices(range(1, vocabulary), k=randomness.randint(10, 60)),
-            "max_tokens": randomness.randint(50, 250),
+            "max_tokens": randomness.randint(tokens // 2, tokens * 3 // 2),
             "temperature": 1.0,
             "top_p": 1.0,
             "top_k": 0,
             "seed": number,
             "ignore_eos": True,
         }
-        for number in range(AT_ONCE)
+        for number in range(count)
     ]
 
 
-def sampled(service: Service, name: str, wanted: list[dict[str, Any]]) -> None:
-    """Draw the same samples with the sampler alone."""
+# The sampler, in a process of its own --------------------------------------------------------------
+
+_loaded: dict[str, Any] = {}
+
+
+def load_sampler(model: str) -> int:
+    """Load the model in this process, and return the number of its tokens."""
+    from dianoia.inference.loaded_model import load
+
+    _loaded["sampler"] = load(model, slots=AT_ONCE).sampler
+    return int(_loaded["sampler"].vocabulary)
+
+
+def draw(wanted: Sequence[Body]) -> tuple[float, float]:
+    """Draw the samples of the requests; return seconds of CPU time and of wall clock."""
+    from dianoia.base.records import Request, SamplingParams
+    from dianoia.inference.loaded_model import asked_key
+
     requests = [
         Request(
             tuple(body["prompt"]),
@@ -60,108 +78,266 @@ def sampled(service: Service, name: str, wanted: list[dict[str, Any]]) -> None:
         )
         for body in wanted
     ]
-    service.model(name).sampler.generate(requests, SamplingParams(1, frozenset()))
+    begin, begin_cpu = time.perf_counter(), time.process_time()
+    _loaded["sampler"].generate(requests, SamplingParams(1, frozenset()))
+    return time.process_time() - begin_cpu, time.perf_counter() - begin
 
 
-async def asked(url: str, wanted: list[dict[str, Any]], *, stream: bool) -> None:
-    """Ask the server for all of them at once."""
-    limits = httpx2.Limits(max_connections=AT_ONCE)
-    async with httpx2.AsyncClient(timeout=600, trust_env=False, limits=limits) as client:
-        posts = [client.post(url, json={**body, "stream": stream}) for body in wanted]
-        for response in await asyncio.gather(*posts):
-            assert response.status_code == 200, response.text
+# The server, in a process of its own ---------------------------------------------------------------
 
 
-def best_rate(tokens: int, work: Any) -> tuple[float, float]:
-    """Return tokens per second of CPU time and of wall clock, the best of several rounds each."""
-    cpu, wall = [], []
-    for _ in range(ROUNDS):
-        begin, begin_cpu = time.perf_counter(), time.process_time()
-        work()
-        cpu.append(tokens / (time.process_time() - begin_cpu))
-        wall.append(tokens / (time.perf_counter() - begin))
-    return max(cpu), max(wall)
+class Server:
+    """`dianoia serve`, until the end of a `with` block."""
+
+    def __init__(self, model: str) -> None:
+        command = [sys.executable, "-m", "dianoia", "serve", model, "--port", "0", "--json"]
+        command += ["--max-queue", "4096"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        ready = json.loads(self._process.stdout.readline())
+        self.port = int(ready["url"].rpartition(":")[2])
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+    def _read(self, name: str) -> str:
+        return Path("/proc", str(self._process.pid), name).read_text()
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all threads so far."""
+        fields = self._read("stat").rpartition(")")[2].split()
+        # user and system time, fields 14 and 15 of proc(5)
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self) -> float:
+        """Return the memory in use."""
+        return int(self._read("statm").split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def handles(self) -> tuple[int, int]:
+        """Return the number of threads and of open files."""
+        threads = int(self._read("stat").rpartition(")")[2].split()[17])
+        return threads, len(list(Path("/proc", str(self._process.pid), "fd").iterdir()))
 
 
-def throughput(service: Service, name: str, url: str) -> None:
-    """Print the rates and their ratios."""
-    wanted = bodies(service.model(name).sampler.vocabulary)
+class Connection:
+    """A client that keeps its connection. Plain sockets: a library would take more time than the server."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def to(cls, server: Server) -> "Connection":
+        """Connect."""
+        return cls(*await asyncio.open_connection("127.0.0.1", server.port))
+
+    async def get(self, path: str) -> Any:
+        """Return the JSON at a path."""
+        self._writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        return json.loads(await self._response(lambda: None))
+
+    async def complete(self, body: Body, stream: bool, first: Callable[[], None]) -> None:
+        """Have a request answered, and check the number of tokens. `first` is called when the first text is there."""
+        options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+        data = json.dumps({**body, **options}).encode()
+        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"
+        self._writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + data)
+        answer = await self._response(first)
+        if stream:
+            *_, usage, done = (event for event in answer.split(b"\n\n") if event)
+            assert done == b"data: [DONE]", answer[-300:]
+            answer = usage.removeprefix(b"data: ")
+        assert json.loads(answer)["usage"]["completion_tokens"] == body["max_tokens"]
+
+    async def _response(self, first: Callable[[], None]) -> bytes:
+        head = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+        assert head.startswith("http/1.1 200"), head
+        if "content-length: " in head:
+            length = int(head.partition("content-length: ")[2].split()[0])
+            answer = await self._reader.readexactly(length)
+            first()
+            return answer
+        parts = []
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            parts.append((await self._reader.readexactly(size + 2))[:-2])
+            if len(parts) == 1:
+                first()
+        await self._reader.readuntil(b"\r\n")
+        return b"".join(parts)
+
+
+# Throughput ----------------------------------------------------------------------------------------
+
+
+async def ask_all(server: Server, wanted: Sequence[Body], stream: bool) -> None:
+    """Have all requests answered, AT_ONCE at a time."""
+    waiting = iter(wanted)
+
+    async def client() -> None:
+        connection = await Connection.to(server)
+        for body in waiting:
+            await connection.complete(body, stream, lambda: None)
+
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+
+
+def served(server: Server, wanted: Sequence[Body], stream: bool) -> tuple[float, float, float]:
+    """Return the server's seconds of CPU time and of wall clock, and the clients' of CPU time."""
+    begin, begin_cpu, begin_clients = time.perf_counter(), server.cpu_seconds(), time.process_time()
+    asyncio.run(ask_all(server, wanted, stream))
+    wall, clients = time.perf_counter() - begin, time.process_time() - begin_clients
+    return server.cpu_seconds() - begin_cpu, wall, clients
+
+
+@contextmanager
+def on_cores(cores: set[int]) -> Iterator[None]:
+    """Run this process, and what it starts, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def throughput(model: str, lengths: Sequence[int], rounds: int, one_core: bool) -> None:
+    """Print the rates of sampler and server on one core or on all, and their ratios."""
+    cores = os.sched_getaffinity(0)
+    theirs = {min(cores)} if one_core else cores
+    os.environ["OMP_NUM_THREADS"] = str(len(theirs))
+    with ProcessPoolExecutor(1, get_context("spawn")) as sampler:
+        with on_cores(theirs):
+            vocabulary = sampler.submit(load_sampler, model).result()
+            server = Server(model)
+        with server, on_cores((cores - theirs) or cores):
+            for tokens in lengths:
+                count = max(AT_ONCE, TOKENS_PER_ROUND // tokens // AT_ONCE * AT_ONCE)
+                wanted = bodies(vocabulary, tokens, count)
+                ways: dict[str, Callable[[], Sequence[float]]] = {
+                    "sampler": lambda wanted=wanted: sampler.submit(draw, wanted).result(),
+                    "server": lambda wanted=wanted: served(server, wanted, False),
+                    "streams": lambda wanted=wanted: served(server, wanted, True),
+                }
+                measured = {way: [work() for _ in range(rounds)] for way, work in ways.items()}
+                print_rates(f"{len(theirs)} x {tokens}", wanted, measured)
+
+
+def print_rates(
+    name: str, wanted: Sequence[Body], measured: dict[str, list[Sequence[float]]]
+) -> None:
+    """Print the best of each measurement's rounds, and its ratio to the sampler's."""
     tokens = sum(body["max_tokens"] for body in wanted)
-    ways = {
-        "sampler": lambda: sampled(service, name, wanted),
-        "server": lambda: asyncio.run(asked(url, wanted, stream=False)),
-        "server, streams": lambda: asyncio.run(asked(url, wanted, stream=True)),
-    }
-    rates = {way: best_rate(tokens, work) for way, work in ways.items()}
-    own = rates["sampler"]
-    for way, (cpu, wall) in rates.items():
+    own: list[float] = []
+    for way, seconds in measured.items():
+        best = [tokens / min(column) for column in list(zip(*seconds, strict=True))[:2]]
+        own = own or best
+        clients = f"  clients {min(row[2] for row in seconds):.1f} s" if len(seconds[0]) > 2 else ""
         print(
-            f"{way:16} {cpu:10,.0f} tokens per CPU second ({cpu / own[0]:.2f}) "
-            f"{wall:10,.0f} per second ({wall / own[1]:.2f})"
+            f"{name:9} {way:8} {best[0]:8,.0f} per CPU s ({best[0] / own[0]:.2f}) {best[1]:8,.0f} per s "
+            f"({best[1] / own[1]:.2f}){clients}",
+            flush=True,
         )
 
 
-def latency(service: Service, name: str, url: str, minutes: float) -> None:
-    """Print the latency of each minute under two clients per core, one request after the other."""
-    wanted = bodies(service.model(name).sampler.vocabulary)
-    end = time.monotonic() + 60 * minutes
-    seconds: list[tuple[float, float]] = []
+# Latency -------------------------------------------------------------------------------------------
 
-    def client(number: int) -> None:
-        with httpx2.Client(timeout=600, trust_env=False) as http:
-            while time.monotonic() < end:
-                begin = time.monotonic()
-                response = http.post(url, json=wanted[number % AT_ONCE])
-                assert response.status_code == 200, response.text
-                seconds.append((begin, time.monotonic() - begin))
 
+@dataclass
+class Minute:
+    """What one minute has seen, in seconds."""
+
+    whole: list[float] = field(default_factory=list)
+    """Of a request, from sending it to the last byte."""
+    first: list[float] = field(default_factory=list)
+    """Of a streamed one, to the first text."""
+
+
+async def steady(server: Server, wanted: Sequence[Body], minutes: float, clients: int) -> None:
+    """Have clients ask one request after the other, every other one streamed; print a line per minute."""
     start = time.monotonic()
-    clients = 2 * torch.get_num_threads()
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for minute in range(max(1, round(minutes))):
-        within = sorted(it for begin, it in seconds if int((begin - start) // 60) == minute)
-        if within:
-            late = within[int(0.99 * (len(within) - 1))]
-            median = statistics.median(within)
+    end = start + 60 * minutes
+    table: dict[int, Minute] = {}
+
+    async def client(number: int) -> None:
+        connection = await Connection.to(server)
+        for turn in range(sys.maxsize):
+            begin = time.monotonic()
+            if begin >= end:
+                return
+            stream, marks = turn % 2 == 1, list[float]()
+            body = wanted[(number + turn * clients) % len(wanted)]
+            await connection.complete(body, stream, lambda marks=marks: marks.append(time.monotonic()))
+            minute = table.setdefault(int((begin - start) // 60), Minute())
+            minute.whole.append(time.monotonic() - begin)
+            if stream:
+                minute.first.append(marks[0] - begin)
+
+    async def print_minutes() -> None:
+        print("minute requests   p50    p95    p99  first p50    p99    MiB threads files CPU s")
+        cpu = server.cpu_seconds()
+        for number in range(max(1, round(minutes))):
+            await asyncio.sleep(max(0, min(end, start + 60 * (number + 1)) - time.monotonic()))
+            used, minute = server.cpu_seconds(), table[number]
+            threads, files = server.handles()
+            p50, p95, p99 = (percentile(minute.whole, share) for share in (50, 95, 99))
+            first = (percentile(minute.first, share) for share in (50, 99))
             print(
-                f"minute {minute + 1:3}: {len(within):6,} requests, median {median:.3f} s, "
-                f"99 % {late:.3f} s"
+                f"{number + 1:6} {len(minute.whole):8,} {p50:.3f}  {p95:.3f}  {p99:.3f}      "
+                + "  ".join(f"{seconds:.3f}" for seconds in first)
+                + f"  {server.resident_mib():5.0f} {threads:7} {files:5} {used - cpu:5.1f}",
+                flush=True,
             )
+            cpu = used
+
+    await asyncio.gather(print_minutes(), *(client(number) for number in range(clients)))
+    health = await (await Connection.to(server)).get("/health")
+    print(f"left afterwards: {health['models']}")
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    """Return the percentile `share` of the values."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, len(ordered) * share // 100)]
+
+
+def latency(model: str, tokens: int, minutes: float, one_core: bool) -> None:
+    """Print latency, memory and handles of each minute."""
+    cores = os.sched_getaffinity(0)
+    theirs = {min(cores)} if one_core else cores
+    os.environ["OMP_NUM_THREADS"] = str(len(theirs))
+    with on_cores(theirs):
+        server = Server(model)
+    with server, on_cores((cores - theirs) or cores):
+        wanted = bodies(vocabulary_of(model), tokens, 1000)
+        asyncio.run(steady(server, wanted, minutes, 2 * len(theirs)))
+
+
+def vocabulary_of(model: str) -> int:
+    """Return the number of the tokens of a model."""
+    from dianoia.inference.checkpoints import find_checkpoint
+
+    config = Path(find_checkpoint(model).source, "config.json").read_text()
+    return int(json.loads(config)["vocab_size"])
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="miniature-base")
+    parser.add_argument("--tokens", default="32,128,512", help="lengths of responses, about")
+    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
+    parser.add_argument("--cores", choices=("one", "all"), help="(default: one after the other)")
     parser.add_argument("--minutes", type=float, help="measure latency, for so long")
     arguments = parser.parse_args()
-    checkpoint = find_checkpoint(arguments.model)
-    name = served_name(checkpoint)
-    service = Service([checkpoint], name, Options(max_waiting=1024))
-    service.load_default()
-    listening = running.bound_socket("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1/completions"
-    ready, servers = threading.Event(), []
-
-    def run() -> None:
-        with suppress(Stopped):
-            running.serve(service, Access(), listening, "", ready.set, servers.append)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    ready.wait()
-    try:
-        if arguments.minutes:
-            latency(service, name, url, arguments.minutes)
-        else:
-            throughput(service, name, url)
-    finally:
-        servers[0].should_exit = True
-        thread.join()
+    lengths = [int(text) for text in arguments.tokens.split(",")]
+    if arguments.minutes:
+        latency(arguments.model, lengths[-1] if "," not in arguments.tokens else 128, arguments.minutes, arguments.cores == "one")
+        return
+    for cores in [arguments.cores] if arguments.cores else ["one", "all"]:
+        throughput(arguments.model, lengths, arguments.rounds, cores == "one")
 
 
 if __name__ == "__main__":

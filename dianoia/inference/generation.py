@@ -282,6 +282,12 @@ class Part:
         """Number of the first sample."""
         return self.samples[0].number
 
+    @property
+    def reports_tokens(self) -> bool:
+        """True if tokens are looked at while they are drawn: for a stream, for stop strings, for scores."""
+        request = self.generation.request
+        return request.streamed or bool(request.stop) or request.likeliest is not None
+
 
 class WaitingLine:
     """Samples that wait."""

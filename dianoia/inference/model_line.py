@@ -108,7 +108,8 @@ class SerialSession:
             return
 
         def finish(_request: int, sample: int, completion: Completion) -> None:
-            listener.tokens(sample, completion.ids, completion.logprobs)
+            if listener.wants_tokens:
+                listener.tokens(sample, completion.ids, completion.logprobs)
             listener.ended(sample, completion)
 
         self._sampler.generate([request], request.params, finish)
@@ -284,20 +285,32 @@ class ModelLine:
                 self.open -= 1
                 seconds = time.monotonic() - part.begun
                 self._seconds += (seconds - self._seconds) * _SMOOTHING
-        # Without streaming, or where the end came sooner, tokens have not been reported one by one.
-        unseen_ids = completion.ids[len(sample.ids) :]
-        if unseen_ids and not sample.ended:
-            self.take_tokens(sample, unseen_ids)
         if not sample.ended:
-            finish = Finish.STOP if completion.stopped else Finish.LENGTH
-            # What was held back goes out now: half a UTF-8 character, and the beginning of a stop string that never came whole.
-            text = sample.stops.push(sample.text.finish())
-            if sample.stops.end is None:
-                text += sample.stops.finish()
-                self._end(sample, completion.ids, Delta(sample.number, text), finish)
-            else:
-                self._end_at_stop_string(sample, Delta(sample.number, text))
+            self._finish(part, sample, completion)
         self._serve()
+
+    def _finish(self, part: Part, sample: LiveSample, completion: Completion) -> None:
+        """End a sample that has left its slot, with the text that its caller has not got yet."""
+        finish = Finish.STOP if completion.stopped else Finish.LENGTH
+        if not part.reports_tokens:
+            # All of its text, and its end with it: a caller that is woken once costs half of one that is woken twice.
+            ids = completion.ids[:-1] if completion.stopped else completion.ids
+            text = self.decode(list(ids))
+            self._end(sample, completion.ids, Delta(sample.number, text), finish)
+            return
+        # The end may come sooner than the report of the last tokens; those of a session without parts come all at once.
+        unseen_ids = completion.ids[len(sample.ids) :]
+        if unseen_ids:
+            self.take_tokens(sample, unseen_ids)
+        if sample.ended:
+            return
+        # What was held back goes out now: half a UTF-8 character, and the beginning of a stop string that never came whole.
+        text = sample.stops.push(sample.text.finish())
+        if sample.stops.end is None:
+            text += sample.stops.finish()
+            self._end(sample, completion.ids, Delta(sample.number, text), finish)
+        else:
+            self._end_at_stop_string(sample, Delta(sample.number, text))
 
     def fail(self, part: Part, error: BaseException) -> None:
         """End all requests of a session that has failed."""
@@ -440,16 +453,15 @@ class _Listener:
 
     def __init__(self, line: ModelLine, part: Part) -> None:
         self._line, self._part = line, part
-        request = part.generation.request
-        self._is_scored = request.likeliest is not None
-        self._needs_text = request.streamed or bool(request.stop)
+        self._is_scored = part.generation.request.likeliest is not None
+        self.wants_tokens = part.reports_tokens
 
     def tokens(self, sample: int, ids: Sequence[int], logprobs: Sequence[float]) -> None:
         """See `Listener`."""
         live = self._sample(sample)
         if self._is_scored:
             self._line.score_tokens(live, ids)
-        elif self._needs_text:
+        else:
             self._line.soon(partial(self._line.take_tokens, live, ids))
 
     def ended(self, sample: int, completion: Completion) -> None:

@@ -6,7 +6,8 @@ In: a request's generations. Out: their results, or their deltas in the order in
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,10 +27,14 @@ IGNORED_HEADER = "X-Dianoia-Ignored"
 """Names the fields of a request that were accepted and ignored."""
 
 
-async def read_json(request: Request) -> Any:
-    """Return the body of a request. Raises ApiError (400) for what is no JSON."""
+_SMALL_BODY = 4096
+"""Bytes of a request that is tokenized at once; a larger one would stop the event loop for milliseconds."""
+
+
+def read_json(body: bytes) -> Any:
+    """Return the value of a request's body. Raises ApiError (400) for what is no JSON."""
     try:
-        return parse_json(await request.body())
+        return parse_json(body)
     except UnreadableJSON as error:
         raise ApiError(
             400, f"The body cannot be read as JSON: {error}.", code="invalid_json"
@@ -77,34 +82,44 @@ class Answering:
     async def finished(self, request: Request) -> None:
         """Wait for the end. Raises ApiError if it fails or takes too long, and ClientGone."""
         seconds = self.service.options.timeout
-
-        async def wait() -> None:
-            async with asyncio.timeout(seconds):
-                async for _ in self.deltas():
-                    pass
-
         try:
-            await while_connected(request.receive, wait())
+            await while_connected(request.receive, self._finish(), seconds)
         except TimeoutError:
             raise timed_out(seconds) from None
 
+    async def _finish(self) -> None:
+        with self._ending():
+            # One after the other, as nothing is sent before the last one's end.
+            for generation in self.generations:
+                async for delta in generation:
+                    self._notice(delta)
+
     async def deltas(self) -> AsyncIterator[tuple[int, Delta]]:
         """Yield (number of the generation, delta); when it is left early, all generations are cancelled."""
-        try:
+        with self._ending():
             async for number, delta in _merged(self.generations):
-                if self._is_first:
-                    self._is_first = False
-                    seconds = time.monotonic() - self._began
-                    self.service.metrics.observe("first_token_seconds", seconds, model=self.model)
-                if delta.finish is Finish.CANCELLED:
-                    raise ApiError(503, "The server is stopping.", code="stopping")
+                self._notice(delta)
                 yield number, delta
+
+    def _notice(self, delta: Delta) -> None:
+        if self._is_first:
+            self._is_first = False
+            seconds = time.monotonic() - self._began
+            self.service.metrics.observe("first_token_seconds", seconds, model=self.model)
+        if delta.finish is Finish.CANCELLED:
+            raise ApiError(503, "The server is stopping.", code="stopping")
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        try:
+            yield
         except EngineFailed as error:
             raise ApiError(500, f"The server failed: {error}.", code="engine_failed") from error
         finally:
-            # Also after the last delta, where it does nothing: a client that goes away must not keep its slots.
+            # A client that goes away must not keep its slots.
             for generation in self.generations:
-                generation.cancel()
+                if not generation.over:
+                    generation.cancel()
             self._count()
 
     def _count(self) -> None:
@@ -148,11 +163,17 @@ async def respond(
     service: Service, http: Request, request_type: type[RequestT], begin: Begin[RequestT]
 ) -> Response:
     """Read a request, begin to answer it, and return the whole answer or its stream. Raises ApiError and ClientGone."""
-    request, ignored = read_request(request_type, await read_json(http))
+    body = await http.body()
+    # Only an escape can bring half of a surrogate pair into UTF-8.
+    request, ignored = read_request(request_type, read_json(body), b"\\u" in body)
     name = service.name_of(request.model)
-    # Loading takes seconds and tokenizing a long prompt milliseconds: neither may stop the event loop.
-    model = await run_in_threadpool(service.model, name)
-    answer = await run_in_threadpool(begin, service, name, model, request, http)
+    # Loading takes seconds and tokenizing a long prompt milliseconds: neither may stop the event loop. A thread for each request
+    # would take more time than most prompts.
+    model = service.loaded_model(name) or await run_in_threadpool(service.model, name)
+    if len(body) <= _SMALL_BODY:
+        answer = begin(service, name, model, request, http)
+    else:
+        answer = await run_in_threadpool(begin, service, name, model, request, http)
     headers = {IGNORED_HEADER: ", ".join(ignored)} if ignored else {}
     if request.stream:
         return EventStream(http, answer.chunks(), service.options.timeout, headers)

@@ -176,7 +176,7 @@ def _submitted(
     answering = Answering(service, "chat", name, [generation], seed, "chatcmpl")
     opened = model.opens_thought(prompt_ids)
     choices = [_Choice(ThoughtStream(model.template, opened)) for _ in range(request.samples)]
-    return _Chat(answering, model, request, TokenTexts(model.tokenizer, model.decode), choices)
+    return _Chat(answering, model, request, service.token_texts(name), choices)
 
 
 def _max_tokens(request: ChatRequest) -> int | None:

@@ -4,7 +4,7 @@ With `echo` and `logprobs` the prompt's tokens are scored too, and with `max_tok
 measure log-likelihoods.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,7 @@ class _Completions:
     answering: Answering
     request: CompletionRequest
     prompts: list[str]
-    """Texts of the prompts."""
+    """Texts of the prompts, if they are to be echoed."""
     texts: TokenTexts
     _offsets: dict[int, int] = field(default_factory=dict)
     """Characters of each choice that were streamed."""
@@ -111,9 +111,17 @@ def _submitted(
             generation.cancel()
         raise
     answering = Answering(service, "completions", name, generations, seed, "cmpl")
+    echoed = _echoed(model, request, prompts) if request.echo else []
+    return _Completions(answering, request, echoed, service.token_texts(name))
+
+
+def _echoed(
+    model: Model, request: CompletionRequest, prompts: Sequence[tuple[int, ...]]
+) -> list[str]:
+    """Return the texts of the prompts: as they were given, or decoded."""
     texts = request.prompt if isinstance(request.prompt, list) else [request.prompt]
-    shown = [text for text in texts if isinstance(text, str)] or [model.decode(ids) for ids in prompts]  # fmt: skip
-    return _Completions(answering, request, shown, TokenTexts(model.tokenizer, model.decode))
+    given = [text for text in texts if isinstance(text, str)]
+    return given or [model.decode(ids) for ids in prompts]
 
 
 def _prompts(model: Model, request: CompletionRequest) -> list[tuple[int, ...]]:

@@ -24,22 +24,28 @@ class ClientGone(Exception):
     """The client has closed its connection; nobody reads an answer."""
 
 
-async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """Return what a coroutine returns, and cancel it if the client goes away first. Raises ClientGone."""
+async def while_connected(
+    receive: Receive, work: Coroutine[Any, Any, T], seconds: float | None = None
+) -> T:
+    """Return what a coroutine returns, and cancel it if the client goes away first.
+
+    Raises ClientGone, and TimeoutError where it takes longer than `seconds`.
+    """
     # `receive` is the only way in which ASGI tells that a client has gone, so it is awaited beside the work.
     task = asyncio.ensure_future(work)
     disconnected = asyncio.ensure_future(_gone(receive))
     try:
-        await asyncio.wait({task, disconnected}, return_when=asyncio.FIRST_COMPLETED)
+        both = {task, disconnected}
+        await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise ClientGone
+        raise ClientGone if disconnected.done() else TimeoutError
     finally:
         disconnected.cancel()
         if not task.done():
             task.cancel()
-        # Its `finally` has run before the caller goes on.
-        await asyncio.gather(task, disconnected, return_exceptions=True)
+            # Its `finally` has run before the caller goes on.
+            await asyncio.gather(task, return_exceptions=True)
 
 
 async def _gone(receive: Receive) -> None:

@@ -158,13 +158,19 @@ class CompletionRequest(_Sampling):
 RequestT = TypeVar("RequestT", ChatRequest, CompletionRequest)
 
 
-def read_request(request_type: type[RequestT], body: object) -> tuple[RequestT, list[str]]:
-    """Return a request and the names of its fields that are ignored. Raises ApiError, which names the field at fault."""
+def read_request(
+    request_type: type[RequestT], body: object, has_escapes: bool = True
+) -> tuple[RequestT, list[str]]:
+    """Return a request and the names of its fields that are ignored. Raises ApiError, which names the field at fault.
+
+    has_escapes: False if the body has no escaped characters, so that its texts need not be looked at.
+    """
     if not isinstance(body, dict):
         raise ApiError(400, "The body has to be a JSON object.")
     # A copy: fields are taken out of it below.
     fields, ignored = dict(body), []
-    _check_text(fields)
+    if has_escapes:
+        _check_text(fields)
     for name in list(fields):
         if name in IGNORED:
             # Null means "not given" in OpenAI's API, so it is not reported as ignored.
@@ -216,7 +222,9 @@ def _check_text(value: object, field: str = "") -> None:
             _check_text(item, field or key)
     elif isinstance(value, list):
         for item in value:
-            _check_text(item, field)
+            # Prompts may be thousands of token ids.
+            if not isinstance(item, int):
+                _check_text(item, field)
 
 
 def _refusal(request_type: type[BaseModel], error: ValidationError) -> ApiError:

@@ -21,6 +21,7 @@ from dianoia.inference.live_engine import Engine, EngineFull
 from dianoia.inference.loaded_model import MAX_TOKENS, Model, load
 from dianoia.serve.api_errors import ApiError
 from dianoia.serve.request_types import ChatRequest, CompletionRequest
+from dianoia.serve.token_texts import TokenTexts
 
 _BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 """Upper bounds of histograms, in seconds."""
@@ -125,6 +126,7 @@ class Service:
             for alias in (*checkpoint.aliases, checkpoint.name)
         }
         self._models: dict[str, Model] = {}
+        self._texts: dict[str, TokenTexts] = {}
         # Guards `_models`: two first requests at a time must not load one model twice.
         self._loading = threading.Lock()
         self.engine = Engine({}, max_waiting=options.max_waiting, context=options.context)
@@ -165,6 +167,18 @@ class Service:
                 self.engine.add(name, model)
                 self._models[name] = model
             return self._models[name]
+
+    def loaded_model(self, name: str) -> Model | None:
+        """Return a model if it is loaded; never blocks."""
+        return self._models.get(name)
+
+    def token_texts(self, name: str) -> TokenTexts:
+        """Return the texts of the tokens of a loaded model."""
+        model = self._models[name]
+        # Made once: a request should not read the tokenizer again. Twice, by two threads, is no error.
+        if name not in self._texts:
+            self._texts[name] = TokenTexts(model.tokenizer, model.decode)
+        return self._texts[name]
 
     def load_default(self) -> None:
         """Load the default model. Raises ModelError or ConfigError, as `inference.loaded_model.load`."""

@@ -249,10 +249,22 @@ class DecodeLoop:
         self._hand_out(self._decode(steps))
         return True
 
-    def stream(self, deliver: Callable[[LiveSample, list[int], list[float]], None]) -> None:
-        """Call `deliver` with the ids and log-probabilities that each live sample has drawn since the last call."""
+    def stream(
+        self,
+        is_streamed: Callable[[int], bool],
+        deliver: Callable[[LiveSample, list[int], list[float]], None],
+    ) -> None:
+        """Call `deliver` with the ids and log-probabilities that live samples have drawn since the last call.
+
+        is_streamed: whether a request's samples are delivered before they end.
+        """
+        streamed = [
+            (slot, sample) for slot, sample in self._live.items() if is_streamed(sample.number)
+        ]
+        if not streamed:
+            return
         token_counts = self._state[:, SlotField.DRAWN].tolist()
-        for slot, sample in self._live.items():
+        for slot, sample in streamed:
             fresh = slice(sample.streamed, token_counts[slot])
             sample.streamed = token_counts[slot]
             deliver(sample, self._ids[slot, fresh].tolist(), self._logprobs[slot, fresh].tolist())
@@ -281,6 +293,8 @@ class DecodeLoop:
 
     def _hand_out(self, slots: list[int]) -> None:
         """Finish the samples of these slots and free the slots."""
+        if not slots:
+            return
         # one copy of the column: reading single elements of a tensor is slow
         token_counts = self._state[:, SlotField.DRAWN].tolist()
         for slot in slots:

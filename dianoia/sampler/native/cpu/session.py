@@ -20,7 +20,7 @@ from dianoia.sampler.interface import check_requests, params_of
 from dianoia.sampler.native.cpu.cpu_decoder import STEPS, DecodeLoop, LiveSample, PromptShare
 from dianoia.sampler.native.cpu.packed_model import CpuMemory, MemorySizes, PackedModel
 
-STREAM_SECONDS = 0.01
+STREAM_SECONDS = 0.04
 """Time of the decoding steps between two deliveries of tokens, where a step is shorter: fewer deliveries are faster."""
 LEAST_OCCUPANCY = 0.1
 """Share of that time, at least, where most slots are free."""
@@ -38,6 +38,11 @@ class Token:
 
 class Listener(Protocol):
     """Receives a request's tokens, from the worker threads. A call holds up decoding, so it only takes note."""
+
+    @property
+    def wants_tokens(self) -> bool:
+        """False: `tokens` is never called, and `ended` brings all tokens of a sample, which is cheaper."""
+        ...
 
     def tokens(self, sample: int, ids: Sequence[int], logprobs: Sequence[float]) -> None:
         """Take the next tokens of a sample; `logprobs` as in `Completion`."""
@@ -67,6 +72,8 @@ class Handle:
         self._completions: list[Completion | None] = [None] * samples
         self._streamed = [0] * samples
         self._changed, self._first, self._listener = changed, first, listener
+        self.is_streamed = listener is None or listener.wants_tokens
+        """Tokens are delivered while they are drawn."""
         self._error: BaseException | None = None
         self._done = threading.Event()
         self.cancelled = False
@@ -112,7 +119,7 @@ class Handle:
         """Store a completion, stream its last tokens, and return True if it was the last one of the request."""
         # tokens since the last step, and for a sample that never had a slot its only token
         unsent = slice(self._streamed[sample - self._first], None)
-        if len(completion.ids) > unsent.start:
+        if self.is_streamed and len(completion.ids) > unsent.start:
             self._deliver(sample, completion.ids[unsent], completion.logprobs[unsent])
         if self._listener is not None:
             self._listener.ended(sample, completion)
@@ -268,7 +275,7 @@ class Session:
                 shares = 1 if steps == 1 else -(-len(self._queue) // self._workers)
                 begin, done, prefill = time.perf_counter(), loop.steps, loop.seconds_prefill
                 if loop.advance(steps, max(1, shares)):
-                    loop.stream(self._deliver)
+                    loop.stream(self._is_streamed, self._deliver)
                     seconds = time.perf_counter() - begin - (loop.seconds_prefill - prefill)
                     # Less while slots are free: whoever takes one has to wait for the end of these steps.
                     pause = STREAM_SECONDS * max(loop.occupancy, LEAST_OCCUPANCY)
@@ -310,6 +317,10 @@ class Session:
     def _is_cancelled(self, number: int) -> bool:
         handle = self._handles.get(number)
         return handle is None or handle.cancelled
+
+    def _is_streamed(self, number: int) -> bool:
+        handle = self._handles.get(number)
+        return handle is not None and handle.is_streamed
 
     def _deliver(self, sample: LiveSample, ids: list[int], logprobs: list[float]) -> None:
         handle = self._handles.get(sample.number)

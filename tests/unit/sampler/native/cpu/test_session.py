@@ -122,7 +122,8 @@ def test_tokens_arrive_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 class Notes:
     """A listener that writes down what it is called with."""
 
-    def __init__(self) -> None:
+    def __init__(self, wants_tokens: bool = True) -> None:
+        self.wants_tokens = wants_tokens
         self.ids: dict[int, list[int]] = {}
         self.logprobs: dict[int, list[float]] = {}
         self.completions: dict[int, Completion] = {}
@@ -155,6 +156,18 @@ def test_samples_in_parts_with_a_listener() -> None:
     assert notes.completions == dict(enumerate(expected))
     assert notes.ids == {i: list(c.ids) for i, c in enumerate(expected)}
     assert notes.logprobs == {i: list(c.logprobs) for i, c in enumerate(expected)}
+
+
+def test_a_listener_that_waits_for_the_end() -> None:
+    """It hears of whole samples, beside one that hears of tokens."""
+    native, whole, streamed = sampler(), Notes(wants_tokens=False), Notes()
+    request = Request((9, 4, 1), 3, (3, 1))
+    (expected,) = native.generate([request], ENDLESS)
+    with native.session(20, 70) as session:
+        handles = [session.submit(request, ENDLESS, listener=notes) for notes in (whole, streamed)]
+        assert [handle.result(SECONDS) for handle in handles] == [expected] * 2
+    assert whole.completions == streamed.completions == dict(enumerate(expected))
+    assert not whole.ids and streamed.ids == {i: list(c.ids) for i, c in enumerate(expected)}
 
 
 @pytest.fixture
