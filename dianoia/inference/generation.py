@@ -228,9 +228,14 @@ class Generation:
 
 
 def _waking(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Callable[[], None]:
-    """Return a function that sets an event of a loop from another thread."""
+    """Return a function that sets an event of a loop from any thread. Called in the loop's."""
+
+    thread = threading.get_ident()
 
     def wake() -> None:
+        if threading.get_ident() == thread:
+            event.set()
+            return
         # The loop may have ended while the engine still worked for it.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(event.set)

@@ -6,14 +6,18 @@
 
 In: prompt ids with sampling parameters, the key of a seed, stop strings. Out: a `Generation` per request. One thread owns all
 state: it hands samples to the samplers' sessions, whose workers decode, and turns tokens into text. A sample depends on its
-prompt, parameters, key and number alone, never on what runs beside it, nor on when it came. Not here: chat messages and
-thoughts (`chat_messages`, `thought_stream`), HTTP (`serve`).
+prompt, parameters, key and number alone, never on what runs beside it, nor on when it came. A server has its event loop do the
+thread's work (`serve_in`), since each change of threads takes as long as a short request. Not here: chat messages and thoughts
+(`chat_messages`, `thought_stream`), HTTP (`serve`).
 
 Waiting clients take turns, one part of a request each, so that nobody's many samples hold up another one's single one. The
 queue is bounded; beyond it `submit` raises EngineFull.
 """
 
+import asyncio
+import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +29,8 @@ from dianoia.base.records import Request
 from dianoia.inference.generation import Generation, GenerationRequest
 from dianoia.inference.model_line import ModelLine, ServedModel, check_scores
 from dianoia.sampler.interface import check_requests
+
+log = logging.getLogger(__name__)
 
 CONTEXT = 8192
 """Positions of a request when nobody sets a limit and the model has more: their memory is set aside per slot."""
@@ -51,6 +57,35 @@ class EngineStats:
     """Most samples decoded at a time; 0 before the first request."""
 
 
+class _Inbox:
+    """Actions that an event loop does in their order, whichever threads they come from."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._actions: deque[Callable[[], None]] = deque()
+        self._is_woken = False
+
+    def put(self, action: Callable[[], None]) -> None:
+        """Add an action."""
+        self._actions.append(action)
+        # Actions come in flocks, and waking the loop is dear: the first one wakes it for all.
+        if not self._is_woken:
+            self._is_woken = True
+            self._loop.call_soon_threadsafe(self.work)
+
+    def work(self) -> None:
+        """Do what has come."""
+        # Before the first is taken: an action that comes now either is taken too, or wakes the loop again.
+        self._is_woken = False
+        while self._actions:
+            action = self._actions.popleft()
+            try:
+                action()
+            except Exception:
+                # Requests that fail end by `fail`; what else goes wrong must not hold up the others.
+                log.exception("The engine failed.")
+
+
 class Engine:
     """Serves models by name. Close it, or use it in a `with` statement, to end its threads."""
 
@@ -75,10 +110,12 @@ class Engine:
         self._scorer = ThreadPoolExecutor(1, thread_name_prefix="dianoia-scores")
         self._lines: dict[str, ModelLine] = {}
         self._closed = False
+        self._loop_inbox: _Inbox | None = None
         self._lock = threading.Lock()
         """Guards `_closed`: nothing is submitted behind the end."""
         for name, model in models.items():
             self.add(name, model)
+        self._soon: Callable[[Callable[[], None]], None] = self._inbox.put
         self._thread = threading.Thread(target=self._run, name="dianoia-engine", daemon=True)
         self._thread.start()
 
@@ -92,7 +129,9 @@ class Engine:
         """Serve another model too."""
         limits = (model.positions, self._context or CONTEXT)
         context = min(limit for limit in limits if limit is not None)
-        self._lines[name] = ModelLine(name, model, context, self._inbox.put, self._scorer)
+        # Looked up at each call, as `serve_in` changes it.
+        soon: Callable[[Callable[[], None]], None] = lambda action: self._soon(action)
+        self._lines[name] = ModelLine(name, model, context, soon, self._scorer)
 
     def context(self, model: str) -> int:
         """Return the most tokens of a prompt and its response. Raises ConfigError for an unknown model."""
@@ -125,8 +164,19 @@ class Engine:
                 raise ConfigError("The engine is closed. Open another one to submit requests.")
             # Counted at once, not by the thread: otherwise many callers could pass the limit before the first is served.
             self._count(line, request.samples)
-            self._inbox.put(partial(line.begin, generation))
+            self._soon(partial(line.begin, generation))
         return generation
+
+    def serve_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have an event loop do the work of the engine's thread from now on; called in its thread, before any request.
+
+        `close` is called in that thread too.
+        """
+        with self._lock:
+            self._inbox.put(None)
+            self._thread.join()
+            self._loop_inbox = _Inbox(loop)
+            self._soon = self._loop_inbox.put
 
     def close(self) -> None:
         """Cancel all requests and end the threads."""
@@ -135,10 +185,14 @@ class Engine:
                 return
             # Before the stop is put into the queue: behind it nothing would be served, and a caller would wait for ever.
             self._closed = True
-        self._inbox.put(self._stop)
-        self._inbox.put(None)
-        # Its last action has cancelled every request, so no caller is left waiting.
-        self._thread.join()
+        if self._loop_inbox is not None:
+            self._loop_inbox.work()
+            self._stop()
+        else:
+            self._inbox.put(self._stop)
+            self._inbox.put(None)
+            # Its last action has cancelled every request, so no caller is left waiting.
+            self._thread.join()
         self._scorer.shutdown()
 
     def _line(self, model: str) -> ModelLine:
@@ -166,7 +220,7 @@ class Engine:
             line.open += samples
 
     def _cancel(self, generation: Generation) -> None:
-        self._inbox.put(partial(self._lines[generation.model].end_early, generation))
+        self._soon(partial(self._lines[generation.model].end_early, generation))
 
     def _run(self) -> None:
         while (action := self._inbox.get()) is not None:

@@ -3,6 +3,7 @@
 In: a service and options. Out: nothing; the call ends with the server, as `Stopped`.
 """
 
+import asyncio
 import gc
 import ipaddress
 import signal
@@ -112,6 +113,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
+        self._service.engine.serve_in(asyncio.get_running_loop())
         # `ready` prints the address, so it comes behind: a script that reads the line may ask at once.
         await super().startup(sockets)
         self._ready()

@@ -9,7 +9,7 @@ the sampler had when the session was opened.
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Protocol
@@ -64,10 +64,12 @@ class Handle:
         self,
         samples: int,
         changed: threading.Condition,
+        on_cancel: Callable[[], None],
         first: int = 0,
         listener: Listener | None = None,
     ) -> None:
-        """first: number of the first sample. listener: gets the tokens instead of `stream`."""
+        """on_cancel: called with `changed` held. first: number of the first sample. listener: gets the tokens instead of `stream`."""
+        self._on_cancel = on_cancel
         self._tokens: SimpleQueue[Token | None] = SimpleQueue()
         self._completions: list[Completion | None] = [None] * samples
         self._streamed = [0] * samples
@@ -104,6 +106,7 @@ class Handle:
         """End the request; its slots become free after the decoding step in progress."""
         with self._changed:
             self.cancelled = True
+            self._on_cancel()
             self._changed.notify_all()
 
     def _deliver(self, sample: int, ids: Sequence[int], logprobs: Sequence[float]) -> None:
@@ -186,6 +189,8 @@ class Session:
         self._handles: dict[int, Handle] = {}
         self._submitted = 0
         self._closed = False
+        self._cancellations = 0
+        """How often a request was cancelled: most of the time there is nothing to look for."""
         self._changed = threading.Condition()
         """Guards all of the above; notified when there is work, a cancellation or the end."""
         loops = [
@@ -237,7 +242,7 @@ class Session:
             if self._closed:
                 raise ConfigError("The session is closed. Open another one to submit requests.")
             # registered before its shares are queued: a worker looks the handle up as soon as it takes one
-            handle = Handle(request.samples, self._changed, first, listener)
+            handle = Handle(request.samples, self._changed, self._note_cancellation, first, listener)
             if not request.samples:
                 return handle
             number, self._submitted = self._submitted, self._submitted + 1
@@ -257,6 +262,7 @@ class Session:
             self._closed = True
             for handle in self._handles.values():
                 handle.cancelled = True
+            self._note_cancellation()
             self._changed.notify_all()
         # without the lock: workers need it to end their requests
         for thread in self._threads:
@@ -266,10 +272,13 @@ class Session:
 
     def _work(self, loop: DecodeLoop) -> None:
         """Decode until the session is closed. An error ends every request, so that nobody waits forever."""
-        steps = 1
+        steps, cancellations = 1, 0
         try:
             while self._wait_for_work(loop):
-                self._drop_cancelled(loop)
+                # Read before the search: what is cancelled meanwhile is searched for in the next round.
+                if (so_far := self._cancellations) != cancellations:
+                    cancellations = so_far
+                    self._drop_cancelled(loop)
                 # One share at a time, since a prompt holds up the samples that run; where steps are short, an even part of
                 # the queue, so that free slots fill at once.
                 shares = 1 if steps == 1 else -(-len(self._queue) // self._workers)
@@ -313,6 +322,9 @@ class Session:
         for share in dropped:
             for index in range(share.first, share.first + share.samples):
                 self._finish(share.number, index, Completion((), (), False, self._version))
+
+    def _note_cancellation(self) -> None:
+        self._cancellations += 1
 
     def _is_cancelled(self, number: int) -> bool:
         handle = self._handles.get(number)
