@@ -58,24 +58,37 @@ class EngineStats:
 
 
 class _Inbox:
-    """Actions that an event loop does in their order, whichever threads they come from."""
+    """Actions that one thread does in their order, whichever threads they come from."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, wake: Callable[[], object]) -> None:
+        """wake: has that thread call `work`."""
+        self._wake = wake
         self._actions: deque[Callable[[], None]] = deque()
         self._is_woken = False
 
     def put(self, action: Callable[[], None]) -> None:
-        """Add an action."""
+        """Add an action, and have it done soon."""
+        self.hold(action)
+        self.wake()
+
+    def hold(self, action: Callable[[], None]) -> None:
+        """Add an action that is done with the next ones, once somebody wakes the thread."""
         self._actions.append(action)
-        # Actions come in flocks, and waking the loop is dear: the first one wakes it for all.
-        if not self._is_woken:
+
+    def wake(self) -> None:
+        """Have the actions done. Waking a thread is dear, so it is woken once for all that has come."""
+        if self._actions and not self._is_woken:
             self._is_woken = True
-            self._loop.call_soon_threadsafe(self.work)
+            self._wake()
+
+    def wake_by(self, wake: Callable[[], object]) -> None:
+        """Have another thread call `work` from now on."""
+        self._wake, self._is_woken = wake, False
+        self.wake()
 
     def work(self) -> None:
         """Do what has come."""
-        # Before the first is taken: an action that comes now either is taken too, or wakes the loop again.
+        # Before the first is taken: an action that comes now either is taken too, or wakes the thread again.
         self._is_woken = False
         while self._actions:
             action = self._actions.popleft()
@@ -104,19 +117,21 @@ class Engine:
             context: most tokens of a prompt and its response; None: the model's positions, or `CONTEXT`.
         """
         self._max_waiting, self._context = max_waiting, context
-        # Every change of state is a call in this queue, so that one thread makes all of them and needs no lock. `None` ends it.
-        self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._alarms: SimpleQueue[bool] = SimpleQueue()
+        """Wake the engine's thread; False ends it."""
+        # Every change of state is a call in there, so that one thread makes all of them and needs no lock.
+        self._inbox = _Inbox(partial(self._alarms.put, True))
         # One worker: scores of a sample extend one KV cache, so they have to be computed in the order of its tokens.
         self._scorer = ThreadPoolExecutor(1, thread_name_prefix="dianoia-scores")
         self._lines: dict[str, ModelLine] = {}
         self._closed = False
-        self._loop_inbox: _Inbox | None = None
         self._lock = threading.Lock()
         """Guards `_closed`: nothing is submitted behind the end."""
         for name, model in models.items():
             self.add(name, model)
-        self._soon: Callable[[Callable[[], None]], None] = self._inbox.put
-        self._thread = threading.Thread(target=self._run, name="dianoia-engine", daemon=True)
+        self._thread: threading.Thread | None = threading.Thread(
+            target=self._run, name="dianoia-engine", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> "Engine":
@@ -129,9 +144,7 @@ class Engine:
         """Serve another model too."""
         limits = (model.positions, self._context or CONTEXT)
         context = min(limit for limit in limits if limit is not None)
-        # Looked up at each call, as `serve_in` changes it.
-        soon: Callable[[Callable[[], None]], None] = lambda action: self._soon(action)
-        self._lines[name] = ModelLine(name, model, context, soon, self._scorer)
+        self._lines[name] = ModelLine(name, model, context, self._inbox, self._scorer)
 
     def context(self, model: str) -> int:
         """Return the most tokens of a prompt and its response. Raises ConfigError for an unknown model."""
@@ -164,7 +177,7 @@ class Engine:
                 raise ConfigError("The engine is closed. Open another one to submit requests.")
             # Counted at once, not by the thread: otherwise many callers could pass the limit before the first is served.
             self._count(line, request.samples)
-            self._soon(partial(line.begin, generation))
+            self._inbox.put(partial(line.begin, generation))
         return generation
 
     def serve_in(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -173,10 +186,14 @@ class Engine:
         `close` is called in that thread too.
         """
         with self._lock:
-            self._inbox.put(None)
+            self._end_thread()
+            self._inbox.wake_by(partial(loop.call_soon_threadsafe, self._inbox.work))
+
+    def _end_thread(self) -> None:
+        if self._thread is not None:
+            self._alarms.put(False)
             self._thread.join()
-            self._loop_inbox = _Inbox(loop)
-            self._soon = self._loop_inbox.put
+            self._thread = None
 
     def close(self) -> None:
         """Cancel all requests and end the threads."""
@@ -185,14 +202,11 @@ class Engine:
                 return
             # Before the stop is put into the queue: behind it nothing would be served, and a caller would wait for ever.
             self._closed = True
-        if self._loop_inbox is not None:
-            self._loop_inbox.work()
-            self._stop()
-        else:
-            self._inbox.put(self._stop)
-            self._inbox.put(None)
-            # Its last action has cancelled every request, so no caller is left waiting.
-            self._thread.join()
+        self._end_thread()
+        # What was submitted last begins, to be cancelled with the rest: no caller is left waiting.
+        self._inbox.work()
+        for line in self._lines.values():
+            line.close()
         self._scorer.shutdown()
 
     def _line(self, model: str) -> ModelLine:
@@ -220,16 +234,11 @@ class Engine:
             line.open += samples
 
     def _cancel(self, generation: Generation) -> None:
-        self._soon(partial(self._lines[generation.model].end_early, generation))
+        self._inbox.put(partial(self._lines[generation.model].end_early, generation))
 
     def _run(self) -> None:
-        while (action := self._inbox.get()) is not None:
-            # Requests that fail end by `fail`; an exception here would end the thread and with it every request.
-            action()
-
-    def _stop(self) -> None:
-        for line in self._lines.values():
-            line.close()
+        while self._alarms.get():
+            self._inbox.work()
 
 
 def _check(line: ModelLine, request: GenerationRequest) -> None:

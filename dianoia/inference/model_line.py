@@ -56,8 +56,9 @@ class SerialSession:
     slots = 1
     """Requests at a time."""
 
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
+    def __init__(self, sampler: Sampler, on_report: Callable[[], None]) -> None:
+        """on_report: called after a request's calls of its listener."""
+        self._sampler, self._on_report = sampler, on_report
         self._queue: deque[SerialHandle] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -90,6 +91,7 @@ class SerialSession:
                 self._serve(handle)
             except Exception as error:  # noqa: BLE001 - handed to the caller
                 handle.listener.failed(error)
+            self._on_report()
 
     def _next(self) -> SerialHandle | None:
         with self._changed:
@@ -120,8 +122,20 @@ log = logging.getLogger(__name__)
 _SMOOTHING = 0.1
 """Weight of the newest sample in the mean time of a sample."""
 
-Soon = Callable[[Callable[[], None]], None]
-"""Has a function called in the engine's thread."""
+class Inbox(Protocol):
+    """Has functions called in the engine's thread, in their order."""
+
+    def put(self, action: Callable[[], None]) -> None:
+        """Have a function called soon."""
+        ...
+
+    def hold(self, action: Callable[[], None]) -> None:
+        """Have a function called after the next `wake`, at the latest."""
+        ...
+
+    def wake(self) -> None:
+        """Have all functions called soon."""
+        ...
 
 
 class ServedModel(Protocol):
@@ -157,12 +171,12 @@ class ModelLine:
     """Requests for one model."""
 
     def __init__(
-        self, name: str, model: ServedModel, context: int, soon: Soon, scorer: Executor
+        self, name: str, model: ServedModel, context: int, inbox: Inbox, scorer: Executor
     ) -> None:
         """context: most tokens of a prompt and its response. scorer: one thread, in which scores are computed."""
         self.name, self.model, self.context = name, model, context
         self.decode = decoder_of(model.tokenizer)
-        self.soon, self._scorer = soon, scorer
+        self.inbox, self._scorer = inbox, scorer
         self._session: Any = None
         self._line = WaitingLine()
         self._live: dict[Generation, _Live] = {}
@@ -256,9 +270,9 @@ class ModelLine:
         if self._session is None:
             sampler = self.model.sampler
             if isinstance(sampler, NativeSampler) and sampler.has_sessions:
-                self._session = sampler.session(self.context, self.context)
+                self._session = sampler.session(self.context, self.context, self.inbox.wake)
             else:
-                self._session = SerialSession(sampler)
+                self._session = SerialSession(sampler, self.inbox.wake)
             with self.lock:
                 self.slots = self._session.slots
         return self._session
@@ -396,7 +410,7 @@ class ModelLine:
     def _score_prompt(self, generation: Generation, sample: LiveSample) -> None:
         def score() -> None:
             _, scores = self._sequence(sample)
-            self.soon(partial(self._take_prompt_scores, generation, scores))
+            self.inbox.put(partial(self._take_prompt_scores, generation, scores))
 
         self._guarded(generation, score)
 
@@ -407,7 +421,7 @@ class ModelLine:
             if not sample.ended:
                 sequence, _ = self._sequence(sample)
                 scores = sequence.extend(ids, sample.generation.request.likeliest or 0)
-                self.soon(partial(self.take_scores, sample, scores))
+                self.inbox.put(partial(self.take_scores, sample, scores))
 
         # Not in the worker: it would hold up every other sample's decoding.
         self._scorer.submit(self._guarded, sample.generation, score)
@@ -415,13 +429,13 @@ class ModelLine:
     def after_scores(self, action: Callable[[], None]) -> None:
         """Call a function in the engine's thread, after all scores that are being computed have come there."""
         # Its one thread works in order, so this call comes behind every score that was submitted before.
-        self._scorer.submit(self.soon, action)
+        self._scorer.submit(self.inbox.put, action)
 
     def _guarded(self, generation: Generation, score: Callable[[], None]) -> None:
         try:
             score()
         except Exception as error:  # noqa: BLE001 - handed to the caller
-            self.soon(partial(self.end_early, generation, error))
+            self.inbox.put(partial(self.end_early, generation, error))
 
     def _sequence(self, sample: LiveSample) -> tuple[ScoredSequence, list[TokenScore]]:
         """Return a sample's sequence, and the scores of its prompt if it is read only now."""
@@ -462,17 +476,17 @@ class _Listener:
         if self._is_scored:
             self._line.score_tokens(live, ids)
         else:
-            self._line.soon(partial(self._line.take_tokens, live, ids))
+            self._line.inbox.hold(partial(self._line.take_tokens, live, ids))
 
     def ended(self, sample: int, completion: Completion) -> None:
         """See `Listener`."""
         take = partial(self._line.take_end, self._part, self._sample(sample), completion)
         # Scores come from another thread, which may be behind.
-        (self._line.after_scores if self._is_scored else self._line.soon)(take)
+        (self._line.after_scores if self._is_scored else self._line.inbox.hold)(take)
 
     def failed(self, error: BaseException) -> None:
         """See `Listener`."""
-        self._line.soon(partial(self._line.fail, self._part, error))
+        self._line.inbox.put(partial(self._line.fail, self._part, error))
 
     def _sample(self, number: int) -> LiveSample:
         return self._part.samples[number - self._part.first]

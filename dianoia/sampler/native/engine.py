@@ -6,7 +6,7 @@ tokens up to rounding. Not here: text; architectures other than `weights.FAMILIE
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -135,11 +135,17 @@ class NativeSampler:
         """Return True if `session` and `scored` work here: on a CPU with the C functions."""
         return isinstance(self._decoders, CpuDecoders)
 
-    def session(self, prompt_tokens: int, response_tokens: int) -> Session:
+    def session(
+        self,
+        prompt_tokens: int,
+        response_tokens: int,
+        on_report: Callable[[], None] = lambda: None,
+    ) -> Session:
         """Open a session with the present weights, for requests that come and go while others run.
 
         prompt_tokens, response_tokens: longest prompt, and the largest `max_tokens`, that the session accepts. Each may be
-        all of the model's positions; a request has to fit into the positions with both.
+        all of the model's positions; a request has to fit into the positions with both. on_report: called by the session's
+        workers after each number of calls of listeners, which then only have to note what they are called with.
         Raises ConfigError if one exceeds the model's positions, or where the C functions cannot run.
         """
         # RoPE tables end there.
@@ -154,7 +160,7 @@ class NativeSampler:
         with self._weights.unchanging:
             version = self._weights.version
             assert version is not None
-            return self._decoders.session(limits, version)
+            return self._decoders.session(limits, version, on_report)
 
     def scored(self, length: int) -> ScoredSequence:
         """Begin a sequence of at most `length` tokens whose log-probabilities are asked for, under the present weights.
@@ -187,7 +193,9 @@ class Decoders(Protocol):
         """Decode one or more requests; `finished` may be called by any thread."""
         ...
 
-    def session(self, limits: SessionLimits, weights_version: int) -> Session:
+    def session(
+        self, limits: SessionLimits, weights_version: int, on_report: Callable[[], None]
+    ) -> Session:
         """Open a session; raise ConfigError where there is none."""
         ...
 
@@ -260,7 +268,9 @@ class CpuDecoders:
         results = run_parallel(jobs)
         return _drawn(results), results
 
-    def session(self, limits: SessionLimits, weights_version: int) -> Session:
+    def session(
+        self, limits: SessionLimits, weights_version: int, on_report: Callable[[], None]
+    ) -> Session:
         """See `Decoders`."""
         prompt, response = limits.prompt_tokens, limits.response_tokens
         # before the workers start: they hold the address of the RoPE tables
@@ -268,7 +278,7 @@ class CpuDecoders:
         cores = max(1, min(worker_count(torch.device("cpu")), self._slots))
         slots_per_core = -(-self._slots // cores)
         sizes = memory_sizes(self._model, prompt, response, slots_per_core + 1, slots_per_core)
-        return Session(self._model, sizes, limits, cores, weights_version)
+        return Session(self._model, sizes, limits, cores, weights_version, on_report)
 
     def scored(self, length: int) -> ScoredSequence:
         """See `Decoders`."""
@@ -364,7 +374,9 @@ class TorchDecoders:
             "does not have. Install a C compiler (cc, gcc or clang) and use device='cpu'."
         )
 
-    def session(self, limits: SessionLimits, weights_version: int) -> Session:
+    def session(
+        self, limits: SessionLimits, weights_version: int, on_report: Callable[[], None]
+    ) -> Session:
         """See `Decoders`."""
         raise ConfigError(
             "Sessions run on a CPU with the C functions only, which this device or data type does not have. "

@@ -20,8 +20,9 @@ from dianoia.sampler.interface import check_requests, params_of
 from dianoia.sampler.native.cpu.cpu_decoder import STEPS, DecodeLoop, LiveSample, PromptShare
 from dianoia.sampler.native.cpu.packed_model import CpuMemory, MemorySizes, PackedModel
 
-STREAM_SECONDS = 0.04
-"""Time of the decoding steps between two deliveries of tokens, where a step is shorter: fewer deliveries are faster."""
+STREAM_SECONDS = 0.03
+"""Time of the decoding steps between two reports to the callers, where a step is shorter: fewer reports are faster, since what
+a caller does with one empties the core's cache."""
 LEAST_OCCUPANCY = 0.1
 """Share of that time, at least, where most slots are free."""
 
@@ -165,6 +166,10 @@ class SessionLimits:
             )
 
 
+_EARLY = 0.9
+"""A report is made after this share of the time until the next one: steps do not take exactly as long as those before."""
+
+
 def _steps_in(seconds: float, seconds_per_step: float) -> int:
     """Return how many decoding steps take about `seconds`: 1 to STEPS."""
     return max(1, min(STEPS, int(seconds / max(seconds_per_step, 1e-9))))
@@ -180,8 +185,10 @@ class Session:
         limits: SessionLimits,
         workers: int,
         weights_version: int,
+        on_report: Callable[[], None] = lambda: None,
     ) -> None:
-        """sizes: memory per worker."""
+        """sizes: memory per worker. on_report: called by a worker after a number of calls of listeners."""
+        self._on_report = on_report
         self._limits, self._workers, self._version = limits, workers, weights_version
         self.slots = workers * sizes.slots
         """Most samples decoded at a time."""
@@ -272,7 +279,7 @@ class Session:
 
     def _work(self, loop: DecodeLoop) -> None:
         """Decode until the session is closed. An error ends every request, so that nobody waits forever."""
-        steps, cancellations = 1, 0
+        steps, cancellations, pause, reported = 1, 0, 0.0, 0.0
         try:
             while self._wait_for_work(loop):
                 # Read before the search: what is cancelled meanwhile is searched for in the next round.
@@ -283,12 +290,21 @@ class Session:
                 # the queue, so that free slots fill at once.
                 shares = 1 if steps == 1 else -(-len(self._queue) // self._workers)
                 begin, done, prefill = time.perf_counter(), loop.steps, loop.seconds_prefill
-                if loop.advance(steps, max(1, shares)):
-                    loop.stream(self._is_streamed, self._deliver)
-                    seconds = time.perf_counter() - begin - (loop.seconds_prefill - prefill)
+                has_decoded = loop.advance(steps, max(1, shares))
+                now = time.perf_counter()
+                if has_decoded:
+                    seconds = now - begin - (loop.seconds_prefill - prefill)
                     # Less while slots are free: whoever takes one has to wait for the end of these steps.
                     pause = STREAM_SECONDS * max(loop.occupancy, LEAST_OCCUPANCY)
                     steps = _steps_in(pause, seconds / max(1, loop.steps - done))
+                if now - reported >= pause * _EARLY:
+                    loop.stream(self._is_streamed, self._deliver)
+                    reported = now
+                    self._on_report()
+                elif not self._queue:
+                    # Nobody takes the slots of samples that have ended, until their callers hear of it.
+                    self._on_report()
+            self._on_report()
         except BaseException as error:  # noqa: BLE001 - handed to the callers of `stream` and `result`
             with self._changed:
                 self._closed = True
