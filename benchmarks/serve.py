@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,11 +27,19 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from dianoia.base.records import Request, SamplingParams
+from dianoia.inference.checkpoints import find_checkpoint
+from dianoia.inference.loaded_model import asked_key, load
+
 AT_ONCE = 64
 TOKENS_PER_ROUND = 32_768
 """Response tokens of a measurement, about: some seconds of the miniature."""
 
 Body = dict[str, Any]
+Seconds = tuple[float, float, float]
+"""Of CPU time of sampler or server, of wall clock, and of CPU time of the clients."""
 
 
 def bodies(vocabulary: int, tokens: int, count: int) -> list[Body]:
@@ -56,19 +64,15 @@ def bodies(vocabulary: int, tokens: int, count: int) -> list[Body]:
 _loaded: dict[str, Any] = {}
 
 
-def load_sampler(model: str) -> int:
+def load_sampler(model: str, threads: int) -> int:
     """Load the model in this process, and return the number of its tokens."""
-    from dianoia.inference.loaded_model import load
-
+    torch.set_num_threads(threads)
     _loaded["sampler"] = load(model, slots=AT_ONCE).sampler
     return int(_loaded["sampler"].vocabulary)
 
 
-def draw(wanted: Sequence[Body]) -> tuple[float, float]:
-    """Draw the samples of the requests; return seconds of CPU time and of wall clock."""
-    from dianoia.base.records import Request, SamplingParams
-    from dianoia.inference.loaded_model import asked_key
-
+def draw(wanted: Sequence[Body]) -> Seconds:
+    """Draw the samples of the requests."""
     requests = [
         Request(
             tuple(body["prompt"]),
@@ -80,7 +84,7 @@ def draw(wanted: Sequence[Body]) -> tuple[float, float]:
     ]
     begin, begin_cpu = time.perf_counter(), time.process_time()
     _loaded["sampler"].generate(requests, SamplingParams(1, frozenset()))
-    return time.process_time() - begin_cpu, time.perf_counter() - begin
+    return time.process_time() - begin_cpu, time.perf_counter() - begin, 0.0
 
 
 # The server, in a process of its own ---------------------------------------------------------------
@@ -143,7 +147,9 @@ class Connection:
         """Have a request answered, and check the number of tokens. `first` is called when the first text is there."""
         options = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
         data = json.dumps({**body, **options}).encode()
-        head = f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"
+        head = (
+            f"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n"
+        )
         self._writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + data)
         answer = await self._response(first)
         if stream:
@@ -184,8 +190,8 @@ async def ask_all(server: Server, wanted: Sequence[Body], stream: bool) -> None:
     await asyncio.gather(*(client() for _ in range(AT_ONCE)))
 
 
-def served(server: Server, wanted: Sequence[Body], stream: bool) -> tuple[float, float, float]:
-    """Return the server's seconds of CPU time and of wall clock, and the clients' of CPU time."""
+def served(server: Server, wanted: Sequence[Body], stream: bool) -> Seconds:
+    """Have the requests answered."""
     begin, begin_cpu, begin_clients = time.perf_counter(), server.cpu_seconds(), time.process_time()
     asyncio.run(ask_all(server, wanted, stream))
     wall, clients = time.perf_counter() - begin, time.process_time() - begin_clients
@@ -203,43 +209,41 @@ def on_cores(cores: set[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def throughput(model: str, lengths: Sequence[int], rounds: int, one_core: bool) -> None:
+def throughput(
+    model: str, lengths: Sequence[int], requests: int | None, rounds: int, one_core: bool
+) -> None:
     """Print the rates of sampler and server on one core or on all, and their ratios."""
     cores = os.sched_getaffinity(0)
     theirs = {min(cores)} if one_core else cores
     os.environ["OMP_NUM_THREADS"] = str(len(theirs))
     with ProcessPoolExecutor(1, get_context("spawn")) as sampler:
         with on_cores(theirs):
-            vocabulary = sampler.submit(load_sampler, model).result()
+            vocabulary = sampler.submit(load_sampler, model, len(theirs)).result()
             server = Server(model)
         with server, on_cores((cores - theirs) or cores):
             for tokens in lengths:
-                count = max(AT_ONCE, TOKENS_PER_ROUND // tokens // AT_ONCE * AT_ONCE)
+                count = requests or max(AT_ONCE, TOKENS_PER_ROUND // tokens // AT_ONCE * AT_ONCE)
                 wanted = bodies(vocabulary, tokens, count)
-                ways: dict[str, Callable[[], Sequence[float]]] = {
-                    "sampler": lambda wanted=wanted: sampler.submit(draw, wanted).result(),
-                    "server": lambda wanted=wanted: served(server, wanted, False),
-                    "streams": lambda wanted=wanted: served(server, wanted, True),
-                }
-                measured = {way: [work() for _ in range(rounds)] for way, work in ways.items()}
+                measured: dict[str, list[Seconds]] = {"sampler": [], "server": [], "streams": []}
+                # In turns, since a machine's speed changes from one minute to the next.
+                for _ in range(rounds):
+                    measured["sampler"].append(sampler.submit(draw, wanted).result())
+                    measured["server"].append(served(server, wanted, False))
+                    measured["streams"].append(served(server, wanted, True))
                 print_rates(f"{len(theirs)} x {tokens}", wanted, measured)
 
 
-def print_rates(
-    name: str, wanted: Sequence[Body], measured: dict[str, list[Sequence[float]]]
-) -> None:
-    """Print the best of each measurement's rounds, and its ratio to the sampler's."""
+def print_rates(name: str, wanted: Sequence[Body], measured: dict[str, list[Seconds]]) -> None:
+    """Print the medians of each measurement's rounds, and of its ratios to the sampler in the same rounds."""
     tokens = sum(body["max_tokens"] for body in wanted)
-    own: list[float] = []
-    for way, seconds in measured.items():
-        best = [tokens / min(column) for column in list(zip(*seconds, strict=True))[:2]]
-        own = own or best
-        clients = f"  clients {min(row[2] for row in seconds):.1f} s" if len(seconds[0]) > 2 else ""
-        print(
-            f"{name:9} {way:8} {best[0]:8,.0f} per CPU s ({best[0] / own[0]:.2f}) {best[1]:8,.0f} per s "
-            f"({best[1] / own[1]:.2f}){clients}",
-            flush=True,
+    for way, rounds in measured.items():
+        cpu, wall = (
+            f"{tokens / statistics.median(row[column] for row in rounds):8,.0f} per {unit} "
+            f"({statistics.median(own[column] / row[column] for own, row in zip(measured['sampler'], rounds, strict=True)):.2f})"
+            for column, unit in enumerate(("CPU s", "s"))
         )
+        clients = statistics.median(row[2] for row in rounds)
+        print(f"{name:9} {way:8} {cpu} {wall}  clients {clients:.1f} CPU s", flush=True)
 
 
 # Latency -------------------------------------------------------------------------------------------
@@ -269,7 +273,9 @@ async def steady(server: Server, wanted: Sequence[Body], minutes: float, clients
                 return
             stream, marks = turn % 2 == 1, list[float]()
             body = wanted[(number + turn * clients) % len(wanted)]
-            await connection.complete(body, stream, lambda marks=marks: marks.append(time.monotonic()))
+            await connection.complete(
+                body, stream, lambda marks=marks: marks.append(time.monotonic())
+            )
             minute = table.setdefault(int((begin - start) // 60), Minute())
             minute.whole.append(time.monotonic() - begin)
             if stream:
@@ -317,8 +323,6 @@ def latency(model: str, tokens: int, minutes: float, one_core: bool) -> None:
 
 def vocabulary_of(model: str) -> int:
     """Return the number of the tokens of a model."""
-    from dianoia.inference.checkpoints import find_checkpoint
-
     config = Path(find_checkpoint(model).source, "config.json").read_text()
     return int(json.loads(config)["vocab_size"])
 
@@ -328,16 +332,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="miniature-base")
     parser.add_argument("--tokens", default="32,128,512", help="lengths of responses, about")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the best counts")
+    parser.add_argument("--requests", type=int, help="per measurement (default: 32,768 tokens)")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the median counts")
     parser.add_argument("--cores", choices=("one", "all"), help="(default: one after the other)")
     parser.add_argument("--minutes", type=float, help="measure latency, for so long")
     arguments = parser.parse_args()
     lengths = [int(text) for text in arguments.tokens.split(",")]
     if arguments.minutes:
-        latency(arguments.model, lengths[-1] if "," not in arguments.tokens else 128, arguments.minutes, arguments.cores == "one")
+        latency(
+            arguments.model,
+            lengths[-1] if "," not in arguments.tokens else 128,
+            arguments.minutes,
+            arguments.cores == "one",
+        )
         return
     for cores in [arguments.cores] if arguments.cores else ["one", "all"]:
-        throughput(arguments.model, lengths, arguments.rounds, cores == "one")
+        is_one = cores == "one"
+        throughput(arguments.model, lengths, arguments.requests, arguments.rounds, is_one)
 
 
 if __name__ == "__main__":

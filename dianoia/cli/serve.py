@@ -87,6 +87,7 @@ def serve(arguments: argparse.Namespace) -> None:
         Stopped: the server was stopped, which is its usual end.
     """
     try:
+        import httptools  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:

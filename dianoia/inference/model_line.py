@@ -122,6 +122,7 @@ log = logging.getLogger(__name__)
 _SMOOTHING = 0.1
 """Weight of the newest sample in the mean time of a sample."""
 
+
 class Inbox(Protocol):
     """Has functions called in the engine's thread, in their order."""
 

@@ -4,8 +4,8 @@ In: a request's generations. Out: their results, or their deltas in the order in
 """
 
 import asyncio
+import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -64,7 +64,7 @@ class Answering:
     _is_first: bool = True
 
     def __post_init__(self) -> None:
-        self.id = f"{self.prefix}-{uuid.uuid4().hex}"
+        self.id = f"{self.prefix}-{random.getrandbits(128):032x}"
         self.created, self._began = int(time.time()), time.monotonic()
 
     def head(self, object_type: str) -> dict[str, Any]:
@@ -169,7 +169,9 @@ async def respond(
     name = service.name_of(request.model)
     # Loading takes seconds and tokenizing a long prompt milliseconds: neither may stop the event loop. A thread for each request
     # would take more time than most prompts.
-    model = service.loaded_model(name) or await run_in_threadpool(service.model, name)
+    model = service.loaded_model(name)
+    if model is None:
+        model = await run_in_threadpool(service.model, name)
     if len(body) <= _SMALL_BODY:
         answer = begin(service, name, model, request, http)
     else:

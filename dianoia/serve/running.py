@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dianoia.base.errors import ConfigError, Stopped
 from dianoia.base.stopping import SIGNAL_NAMES, handling_signals
@@ -26,6 +28,8 @@ MOST_CONNECTIONS = 1024
 _SWITCH_SECONDS = 0.0005
 """Time after which a thread hands over Python's lock: decoding threads need it at once, and for microseconds."""
 _KEEP_ALIVE = 30
+_MOST_HEAD = 2**19
+"""Bytes of a request before its body, about: a body that comes in one piece with its head is counted too."""
 _GRACE = 2
 """Seconds that connections have to end in once the server stops; requests are cancelled at once."""
 
@@ -73,6 +77,7 @@ def serve(
     """
     config = uvicorn.Config(
         make_app(service, access, title),
+        http=_BoundedHead,
         log_level="warning",
         access_log=False,
         lifespan="off",
@@ -101,6 +106,40 @@ def serve(
         # Twice is no error, and needed where the server never came up.
         service.close()
     raise Stopped(f"stopped by {server.stopped_by}")
+
+
+class _BoundedHead(HttpToolsProtocol):
+    """Reads requests in C, in a third of the time that h11 takes; unlike that, the parser takes a head of any size."""
+
+    _head_bytes = 0
+    _is_in_head = True
+
+    def connection_made(self, transport: Any) -> None:
+        """See asyncio."""
+        # asyncio does so only for sockets that it opens itself. Without it a part of a stream waits 40 ms for the answer to the
+        # part before it.
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _MOST_HEAD:
+                self.send_400_response("The request's headers are too large.")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """See httptools."""
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """See httptools."""
+        self._is_in_head, self._head_bytes = False, 0
+        super().on_headers_complete()
 
 
 class _Server(uvicorn.Server):

@@ -4,8 +4,10 @@ import re
 import socket
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
+import httpx2
 import pytest
 
 from dianoia.base.errors import ConfigError
@@ -13,7 +15,7 @@ from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop
 from dianoia.serve.access import Access
 from dianoia.serve.api_errors import ApiError
 from dianoia.serve.request_types import ChatRequest, CompletionRequest, read_request
-from dianoia.serve.running import bound_socket, check_address
+from dianoia.serve.running import _BoundedHead, bound_socket, check_address
 from tests.unit.serve.conftest import QUESTION, SECONDS, Running, Serve
 
 USER = [{"role": "user", "content": QUESTION}]
@@ -237,6 +239,38 @@ def gone(server: Running) -> int:
     text = server.http.get(f"{server.url}/metrics").text
     count = re.search(r'requests_total\{endpoint="completions",status="499"\} (\d+)', text)
     return int(count[1]) if count else 0
+
+
+def test_headers_without_an_end_are_refused(server: Running) -> None:
+    port = int(server.url.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: ")
+        answer = b""
+        with suppress(ConnectionError):
+            for _ in range(64):
+                connection.sendall(b"a" * 2**16)
+        with suppress(ConnectionError):
+            answer = connection.recv(1000)
+        assert answer.startswith(b"HTTP/1.1 400") or not answer
+    assert server.http.get(f"{server.url}/health").status_code == 200
+
+
+def test_no_part_of_a_stream_waits_for_an_acknowledgement(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Nagle's algorithm each would wait for 40 ms, once a connection has carried an answer."""
+    accepted: list[int] = []
+    made = _BoundedHead.connection_made
+
+    def noted(self: _BoundedHead, transport: Any) -> None:
+        made(self, transport)
+        connection = transport.get_extra_info("socket")
+        accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(_BoundedHead, "connection_made", noted)
+    with httpx2.Client(trust_env=False) as http:
+        assert http.get(f"{server.url}/health").status_code == 200
+    assert accepted and all(accepted)
 
 
 def test_another_address_needs_a_key() -> None:

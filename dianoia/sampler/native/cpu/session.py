@@ -249,7 +249,9 @@ class Session:
             if self._closed:
                 raise ConfigError("The session is closed. Open another one to submit requests.")
             # registered before its shares are queued: a worker looks the handle up as soon as it takes one
-            handle = Handle(request.samples, self._changed, self._note_cancellation, first, listener)
+            handle = Handle(
+                request.samples, self._changed, self._note_cancellation, first, listener
+            )
             if not request.samples:
                 return handle
             number, self._submitted = self._submitted, self._submitted + 1
