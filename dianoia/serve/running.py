@@ -25,7 +25,7 @@ from dianoia.serve.service import Service
 
 MOST_CONNECTIONS = 1024
 """Connections at a time; more get status 503."""
-_SWITCH_SECONDS = 0.0005
+_SWITCH_SECONDS = 0.00005
 """Time after which a thread hands over Python's lock: decoding threads need it at once, and for microseconds."""
 _KEEP_ALIVE = 30
 _MOST_HEAD = 2**19
