@@ -93,16 +93,17 @@ def load_on_first_rank(load: Callable[[], P], group: RankGroup) -> P:
     if group.rank == 0:
         model = load()
         dtypes = {name: tensor.dtype for name, tensor in _named_tensors(model)}
-        group.broadcast(
-            (type(model), model.config, model.generation_config, dtypes), "read the model"
-        )
+        # A classifier has no settings of generation.
+        generation = model.generation_config if model.can_generate() else None
+        group.broadcast((type(model), model.config, generation, dtypes), "read the model")
         return model
     kind, config, generation, dtypes = group.broadcast(cast(Any, None), "read the model")
     with torch.device("meta"):
         structure: P = kind(config)
     for name, tensor in _named_tensors(structure):
         tensor.data = tensor.data.to(dtypes[name])
-    structure.generation_config = generation
+    if generation is not None:
+        structure.generation_config = generation
     nn.Module.eval(structure)
     return structure
 

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from dianoia.base.records import Sample
 from dianoia.config import OptimizerSettings
 from dianoia.config.lora_table import LoRASettings
 from dianoia.distributed.group import ranks
+from dianoia.hardware.malloc import return_freed_memory
 from dianoia.learner import state_parts
 from dianoia.learner.attention.packed_rows import Demonstration
 from dianoia.learner.lora import add_adapters
 from dianoia.learner.reward_learner import Example, RewardModelLearner
-from dianoia.learner.shards import Sharding, take_tensors
+from dianoia.learner.shards import Sharding, load_on_first_rank, take_tensors
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.learner.trainer import Learner
+from dianoia.models.loading import load_model
 from tests.rank_processes import run_ranks
 from tests.unit.learner.conftest import KINDS, SIZES, optimizer_settings, policy_learner
 
@@ -271,3 +274,54 @@ def test_a_state_in_parts_goes_on_with_another_number_of_ranks(name: str, tmp_pa
     everyone = run_ranks(train, 2, stage, 7, 2, lora, options, *in_parts)
     everyone = run_ranks(train, 2, stage, 8, 2, lora, options, *in_parts)
     assert distance(straight, everyone[0][1]) == 0
+
+
+# Memory --------------------------------------------------------------------------------------------
+
+
+def megabytes(line: str) -> float:
+    """Memory of this process by a line of its status: `VmRSS` now, `VmHWM` at most since the last reset."""
+    status = Path("/proc/self/status").read_text()
+    return next(int(row.split()[1]) / 1e3 for row in status.splitlines() if row.startswith(line))
+
+
+def memory_of_training(folder: str, ranks_per_model: int) -> dict[str, float]:
+    """Train a model of a folder for two steps; returns the largest megabytes of each part, beside those of before."""
+
+    def most_since_reset() -> float:
+        most = megabytes("VmHWM") - before
+        Path("/proc/self/clear_refs").write_text("5")
+        return most
+
+    return_freed_memory()
+    before, most = megabytes("VmRSS"), {}
+    most_since_reset()
+    if ranks_per_model:
+        sharding = Sharding.over(ranks(), CPU, ranks_per_model)
+        start = load_on_first_rank(lambda: load_model(folder), ranks())
+    else:
+        sharding, start = None, load_model(folder)
+    most["load"] = most_since_reset()
+    trained = SupervisedLearner(start, optimizer_settings(), total_steps=2, sharding=sharding)
+    most_since_reset()
+    for step in range(2):
+        take_step(trained, "sft", step)
+    most["train"] = most_since_reset()
+    return most
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_rank_needs_less_memory_than_a_process_with_the_whole_model(tmp_path: Path) -> None:
+    # 13 million parameters: weights, gradients and averages of 211 MB.
+    big = model(hidden_size=512, intermediate_size=1024, num_hidden_layers=8)
+    big.save_pretrained(tmp_path)
+    (alone,) = run_ranks(memory_of_training, 1, str(tmp_path), 0)
+    two = run_ranks(memory_of_training, 2, str(tmp_path), 2)
+    four = run_ranks(memory_of_training, 4, str(tmp_path), 4)
+    for rank in two:
+        assert rank["train"] < 0.8 * alone["train"]
+    for rank in four:
+        assert rank["train"] < 0.65 * alone["train"]
+    # The first rank reads the folder, and the others nothing of it.
+    assert all(rank["load"] < 0.3 * alone["load"] for rank in (*two[1:], *four[1:]))
