@@ -53,6 +53,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield running
     finally:
         running.process.terminate()
+        assert running.process.stdout is not None
+        running.process.stdout.close()
         assert running.process.wait(SECONDS) == 143
 
 
