@@ -24,6 +24,7 @@ from dianoia.config.reward_parts import (
 )
 from dianoia.config.rewards import PreferenceSettings, RewardSettings
 from dianoia.config.rl import AlgorithmSettings, ProgressSettings, RLStage
+from dianoia.config.rollouts_table import RolloutSettings
 from dianoia.config.sample import KeepSettings, SampleStage
 from dianoia.config.sampling import LengthStep, SamplingSettings
 from dianoia.config.settings import Settings
@@ -60,6 +61,7 @@ __all__ = [
     "RepetitionSettings",
     "RewardModelStage",
     "RewardSettings",
+    "RolloutSettings",
     "SFTOptimizerSettings",
     "SFTStage",
     "SampleStage",

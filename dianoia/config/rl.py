@@ -18,6 +18,7 @@ from dianoia.config.data_table import Problems
 from dianoia.config.lora_table import LoRASettings
 from dianoia.config.optimizer import OptimizerSettings
 from dianoia.config.rewards import PreferenceSettings, RewardSettings
+from dianoia.config.rollouts_table import RolloutSettings
 from dianoia.config.sampling import SamplingSettings, refuse_identical_samples
 from dianoia.config.settings import Settings, Shard
 
@@ -174,6 +175,8 @@ class RLStage(Settings):
     optimizer: OptimizerSettings
     lora: LoRASettings | None = None
     """Train low-rank adapters on frozen weights, see lora. Absent: all weights are trained."""
+    rollouts: RolloutSettings = RolloutSettings()
+    """Who draws the rollouts, see served-rollouts. Absent: this process, with the newest weights."""
     progress: ProgressSettings = ProgressSettings()
 
     @property
@@ -193,7 +196,7 @@ class RLStage(Settings):
         return {name: count for name, count in sets.items() if count}
 
     @property
-    def rollouts(self) -> int:
+    def rollout_count(self) -> int:
         """Number of rollouts until all optimizer steps are done."""
         return -(-self.steps // self.minibatches)  # rounded up
 
@@ -239,7 +242,32 @@ class RLStage(Settings):
         if self.steps % self.minibatches:
             raise ValueError(
                 f"steps = {self.steps} is not a multiple of minibatches = {self.minibatches}, so the "
-                f"last rollout would be thrown away in part; use {self.rollouts * self.minibatches}"
+                f"last rollout would be thrown away in part; use {self.rollout_count * self.minibatches}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sampler_may_differ_from_learner(self) -> Self:
+        """Refuse servers and old weights without a correction, and log-probabilities that it could not use."""
+        rollouts, cap = self.rollouts, self.algorithm.importance_cap
+        cause = (
+            'rollouts.engine = "vllm": a server computes log-probabilities with other kernels than the learner'
+            if rollouts.served
+            else f"rollouts.staleness = {rollouts.staleness}: rollouts are drawn with older weights than the learner's"
+        )
+        if cap is None and (rollouts.served or rollouts.staleness):
+            raise ValueError(
+                f"{cause}, so the difference has to be corrected; set algorithm.importance_cap (2 is usual)"
+            )
+        sampling = self.sampling
+        if rollouts.served and (sampling.top_p < 1 or sampling.top_k):
+            value = (
+                f"top_p = {sampling.top_p:g}" if sampling.top_p < 1 else f"top_k = {sampling.top_k}"
+            )
+            raise ValueError(
+                f'sampling.{value} with rollouts.engine = "vllm": a server gives log-probabilities over the tokens that are '
+                "kept, and the learner's are over all of them, so that every importance weight would be wrong; leave top_p at "
+                "1 and top_k at 0 (the paper), or draw with the native engine"
             )
         return self
 

@@ -19,6 +19,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,17 @@ class LowRank(nn.Module):
             return self._sum(weight, (whole(self.A), whole(self.B)))
 
     def _sum(self, weight: Tensor, matrices: tuple[Tensor, Tensor] | None) -> Tensor:
-        # Autocast would round the product, whose sum with W has to be exact to float32.
-        with torch.autocast(weight.device.type, enabled=False):
-            weight = weight.to(_at_least_float32(weight))
-            if matrices is None:
-                return weight
-            return torch.addmm(weight, matrices[1], matrices[0], alpha=self.scale)
+        return _merged(weight, matrices, self.scale)
+
+
+def _merged(weight: Tensor, matrices: tuple[Tensor, Tensor] | None, scale: float) -> Tensor:
+    """Return W + s B A, at least float32; W where there are no matrices."""
+    # Autocast would round the product, whose sum with W has to be exact to float32.
+    with torch.autocast(weight.device.type, enabled=False):
+        weight = weight.to(_at_least_float32(weight))
+        if matrices is None:
+            return weight
+        return torch.addmm(weight, matrices[1], matrices[0], alpha=scale)
 
 
 class _Widened(nn.Module):
@@ -248,6 +254,20 @@ class MergedWeights(Mapping[str, Tensor]):
         """Return the shape of a tensor without forming or gathering it."""
         return self._tensors[name].shape
 
+    @property
+    def is_sharded(self) -> bool:
+        """Return True if reading is collective."""
+        return any(isinstance(tensor, DTensor) for tensor in self._tensors.values())
+
+    def adapted(self) -> "AdaptedWeights | None":
+        """Return the same weights, live, as frozen tensors and adapters; None without adapters, and where they are in shards."""
+        if not self._adapters or self.is_sharded:
+            return None
+        layers = {name.removesuffix(".weight"): layer for name, layer in self._adapters.items()}
+        matrices = {name: (layer.A, layer.B) for name, layer in layers.items()}
+        settings = next(iter(layers.values())).settings
+        return AdaptedWeights(self._tensors, Adapters(matrices, settings))
+
     def __contains__(self, name: object) -> bool:
         return name in self._tensors
 
@@ -256,6 +276,53 @@ class MergedWeights(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """The matrices of all adapters of a model, without the model."""
+
+    matrices: Mapping[str, tuple[Tensor, Tensor]]
+    """A `[r, in]` and B `[out, r]` by the name of their layer."""
+    settings: LoRASettings
+
+    @property
+    def scale(self) -> float:
+        """The factor of B A."""
+        return self.settings.alpha / self.settings.rank
+
+
+class AdaptedWeights(Mapping[str, Tensor]):
+    """Parameters and buffers by their names without adapters, from frozen tensors and matrices that need no model."""
+
+    def __init__(self, frozen: Mapping[str, Tensor], adapters: Adapters) -> None:
+        """frozen: every tensor without adapters, by name."""
+        self.frozen, self.adapters = frozen, adapters
+
+    def __getitem__(self, name: str) -> Tensor:
+        tensor = self.frozen[name]
+        matrices = self.adapters.matrices.get(name.removesuffix(".weight"))
+        if matrices is None:
+            return tensor
+        with torch.no_grad():
+            return _merged(tensor, matrices, self.adapters.scale)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.frozen
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.frozen)
+
+    def __len__(self) -> int:
+        return len(self.frozen)
+
+    def copy(self) -> "AdaptedWeights":
+        """Return the weights as they are now: adapters are copied, frozen weights are shared."""
+        copies = {
+            name: (A.detach().clone(), B.detach().clone())
+            for name, (A, B) in self.adapters.matrices.items()
+        }
+        return AdaptedWeights(self.frozen, Adapters(copies, self.adapters.settings))
 
 
 def merged_model(model: PreTrainedModel, keep: bool = True) -> PreTrainedModel | None:
@@ -296,18 +363,34 @@ def save_adapter(folder: Path, model: PreTrainedModel, write: bool = True) -> No
     A head that is trained in full is among PEFT's `modules_to_save`. Collective where they are in shards: ranks that do not
     `write` only take part.
     """
-    layers = adapters(model)
-    settings = next(iter(layers.values())).settings
     heads = {
         name: head
         for name, head in _heads(model).items()
         if any(weight.requires_grad for weight in head.parameters())
     }
-    tensors = {}
-    for name, layer in layers.items():
-        tensors[f"base_model.model.{name}.lora_A.weight"] = layer.A
-        tensors[f"base_model.model.{name}.lora_B.weight"] = layer.B
-    for name, head in heads.items():
+    layers = adapters(model)
+    matrices = {name: (layer.A, layer.B) for name, layer in layers.items()}
+    settings = next(iter(layers.values())).settings
+    save_adapter_folder(folder, Adapters(matrices, settings), _base_name(model), heads, write)
+
+
+def save_adapter_folder(
+    folder: Path,
+    adapters: Adapters,
+    base_name: str,
+    heads: Mapping[str, nn.Module] | None = None,
+    write: bool = True,
+) -> None:
+    """Write adapters, and `heads` that are trained in full, into a new folder in PEFT's format; see `save_adapter`.
+
+    base_name: the model that they belong to, for the record.
+    """
+    settings = adapters.settings
+    tensors: dict[str, Tensor] = {}
+    for name, (A, B) in adapters.matrices.items():
+        tensors[f"base_model.model.{name}.lora_A.weight"] = A
+        tensors[f"base_model.model.{name}.lora_B.weight"] = B
+    for name, head in (heads or {}).items():
         tensors |= {
             f"base_model.model.{name}.{key}": weight for key, weight in head.state_dict().items()
         }
@@ -315,18 +398,18 @@ def save_adapter(folder: Path, model: PreTrainedModel, write: bool = True) -> No
         saved = {name: whole(t).detach().cpu().contiguous() for name, t in tensors.items()}
     if not write:
         return
-    ends = sorted({name.rpartition(".")[2] for name in layers})
+    ends = sorted({name.rpartition(".")[2] for name in adapters.matrices})
     alpha = settings.alpha
     config = {
         "peft_type": "LORA",
         "task_type": "SEQ_CLS" if heads else "CAUSAL_LM",
-        "base_model_name_or_path": _base_name(model),
+        "base_model_name_or_path": base_name,
         "r": settings.rank,
         # Some readers take integers only.
         "lora_alpha": int(alpha) if alpha == int(alpha) else alpha,
         "lora_dropout": 0.0,
         "target_modules": ends if isinstance(settings.targets, str) else sorted(settings.targets),
-        "modules_to_save": sorted(heads) or None,
+        "modules_to_save": sorted(heads) if heads else None,
         "bias": "none",
         "fan_in_fan_out": False,
         "inference_mode": True,

@@ -71,7 +71,12 @@ class Reply:
 
 
 async def post(
-    client: httpx2.AsyncClient, url: str, body: bytes, headers: Mapping[str, str], bounds: Bounds
+    client: httpx2.AsyncClient,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    bounds: Bounds,
+    method: str = "POST",
 ) -> Reply:
     """Send JSON and read the reply. Raises ExchangeFailed."""
     # "identity" asks for no compression. A server may compress all the same.
@@ -80,7 +85,7 @@ async def post(
         # httpx's own timeout bounds a silence between bytes, not the whole exchange.
         async with asyncio.timeout(bounds.seconds):
             request = client.stream(
-                "POST", url, content=body, headers=all_headers, follow_redirects=False
+                method, url, content=body, headers=all_headers, follow_redirects=False
             )
             async with request as response:
                 raw = await _read(response, bounds.size)

@@ -156,7 +156,7 @@ def test_the_settings_of_r1_zero(tmp_path: Path, pages: Mapping[str, str]) -> No
     file.write_text(block, encoding="utf-8")
     stage = load_recipe(file).stages["zero"]
     assert isinstance(stage, RLStage)
-    assert (stage.rollout_size, stage.rollouts, stage.steps) == (8192, 650, 10_400)
+    assert (stage.rollout_size, stage.rollout_count, stage.steps) == (8192, 650, 10_400)
     assert stage.sampling.max_tokens_at(8199) == 32_768
     assert stage.sampling.max_tokens_at(8200) == 65_536
 

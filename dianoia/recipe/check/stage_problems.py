@@ -46,7 +46,7 @@ def check_rl_problems(name: str, stage: RLStage, seed: int) -> None:
     where = f"stages.{name}.problems = {stage.problems!r}"
     if isinstance(source, FilesSource):
         # Check the very rows that the run will draw: broken ones would stop it after hours.
-        source.check(seed, stage.rollouts * stage.problems_per_rollout)
+        source.check(seed, stage.rollout_count * stage.problems_per_rollout)
     # With an LLM grader, problems that no rule can grade are allowed, and expected.
     grader = stage.rewards.judge
     if grader is None:

@@ -67,14 +67,16 @@ def stage_needs(stage: Stage, size: Size) -> DiskNeeds:
     match stage:
         case RLStage():
             # A run that saves a single state never has two at once.
-            algorithm, saves = stage.algorithm, stage.rollouts // stage.checkpoint_every
+            algorithm, saves = stage.algorithm, stage.rollout_count // stage.checkpoint_every
             trained = trained_parameters(stage.lora, size)
             valued = size.backbone if stage.lora is None else trained
             state = _STATE_BYTES * trained
             # The state includes the reference, which moves during training, and PPO's value model with its averages.
             state += _WEIGHT_BYTES * trained if algorithm.kl_coefficient > 0 else 0
             state += _STATE_BYTES * valued if algorithm.name == "ppo" else 0
-            saved_samples = -(-stage.rollouts // stage.progress.rollouts_every) * stage.rollout_size
+            saved_samples = (
+                -(-stage.rollout_count // stage.progress.rollouts_every) * stage.rollout_size
+            )
             texts = _TOKEN_BYTES * saved_samples * MOST_FILLED * stage.sampling.largest_max_tokens
             return DiskNeeds(weights, state, min(2, max(1, saves)), texts)
         case SFTStage() | RewardModelStage():

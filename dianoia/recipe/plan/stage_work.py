@@ -105,7 +105,7 @@ def summarize(stage: Stage, recipe: Recipe) -> str:
         case PretrainStage():
             return f"pretrain: {format_count(stage.tokens)} tokens"
         case RLStage():
-            samples = format_count(stage.rollouts * stage.rollout_size)
+            samples = format_count(stage.rollout_count * stage.rollout_size)
             return f"rl from {_short(stage.start)}: {stage.steps:,} steps, {samples} samples"
         case SFTStage() | RewardModelStage():
             sets = ", ".join(map(_short, datasets(stage)))
@@ -237,7 +237,7 @@ def _output(stage: Stage, reader: str, recipe: Recipe) -> tuple[int, float, floa
 def _reinforcement(
     stage: RLStage, size: Size, recipe: Recipe, scorers: Mapping[str, Size], ranks: int
 ) -> StageWork:
-    rollouts, per_rollout = stage.rollouts, stage.rollout_size
+    rollouts, per_rollout = stage.rollout_count, stage.rollout_size
     completions, longest = rollouts * per_rollout, stage.sampling.largest_max_tokens
     algorithm, curve = stage.algorithm, _curve_completions(stage)
     # dynamic sampling may draw a rollout again, several times
@@ -312,7 +312,7 @@ def _first_general_step(stage: RLStage) -> int:
 
 
 def _general_rollouts(stage: RLStage) -> int:
-    return stage.rollouts - _first_general_step(stage) // stage.minibatches
+    return stage.rollout_count - _first_general_step(stage) // stage.minibatches
 
 
 def _reward_parts(stage: RLStage, completions: int, scorers: Mapping[str, Size]) -> str:
@@ -352,7 +352,7 @@ def _reward_model_work(
         for part, model in scorers.items()
     }
     # Parts under rewards.models score every completion, those of general prompts only theirs.
-    counts = dict.fromkeys(scorers, stage.rollouts * stage.rollout_size)
+    counts = dict.fromkeys(scorers, stage.rollout_count * stage.rollout_size)
     if stage.preferences is not None:
         prompts = stage.preferences.general_counts(stage.problems_per_rollout)
         heldout = _curve_points(stage) * stage.progress.problems * stage.progress.samples
