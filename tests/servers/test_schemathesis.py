@@ -112,5 +112,5 @@ def test_requests_of_the_schema(server: Server) -> None:
     summary = f"{statuses.total()} requests, {dict(statuses)}, memory {grown / 2**20:+.1f} MiB"
     assert grown < LEAK, summary
     for path in ("/v1/completions", "/v1/chat/completions"):
-        assert statuses[path, 200] > count // 40, summary
+        assert statuses[path, 200] >= count // 100, summary
     sys.stderr.write(f"\n{summary}\n")
