@@ -313,15 +313,11 @@ def memory_of_training(folder: str, ranks_per_model: int) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_rank_needs_less_memory_than_a_process_with_the_whole_model(tmp_path: Path) -> None:
-    # 13 million parameters: weights, gradients and averages of 211 MB.
-    big = model(hidden_size=512, intermediate_size=1024, num_hidden_layers=8)
+    # 8 million parameters: weights, gradients and averages of 130 MB.
+    big = model(hidden_size=512, intermediate_size=1024, num_hidden_layers=5)
     big.save_pretrained(tmp_path)
     (alone,) = run_ranks(memory_of_training, 1, str(tmp_path), 0)
-    two = run_ranks(memory_of_training, 2, str(tmp_path), 2)
-    four = run_ranks(memory_of_training, 4, str(tmp_path), 4)
-    for rank in two:
-        assert rank["train"] < 0.8 * alone["train"]
-    for rank in four:
-        assert rank["train"] < 0.65 * alone["train"]
-    # The first rank reads the folder, and the others nothing of it.
-    assert all(rank["load"] < 0.3 * alone["load"] for rank in (*two[1:], *four[1:]))
+    first, second = run_ranks(memory_of_training, 2, str(tmp_path), 2)
+    assert max(first["train"], second["train"]) < 0.85 * alone["train"]
+    # The first rank reads the folder, and the other nothing of it.
+    assert second["load"] < 0.3 * alone["load"]
