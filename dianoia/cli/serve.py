@@ -11,8 +11,13 @@ from dianoia.base.extras import pip_install
 from dianoia.cli.output import print_json_line
 
 if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
     from dianoia.cli.run import Commands
     from dianoia.inference.checkpoints import Checkpoint
+    from dianoia.serve.access import Access
+    from dianoia.serve.service import Service
 
 KEY_VARIABLE = "DIANOIA_KEY"
 """Environment variable with the key, where no option gives one."""
@@ -46,6 +51,10 @@ def add_parser(commands: "Commands") -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME",
         help="a name under which browsers may ask, besides localhost and addresses; repeatable",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rollouts", action="store_true",
+        help="serve one model to a training run instead: token ids, and weights from a folder (docs/served-rollouts.md)",
     )  # fmt: skip
     limits = parser.add_argument_group("limits")
     limits.add_argument(
@@ -104,6 +113,9 @@ def serve(arguments: argparse.Namespace) -> None:
     key = _key(arguments)
     check_address(arguments.host, key)
     checkpoints, default, title = _checkpoints(arguments.model, arguments.only)
+    if arguments.rollouts and len(checkpoints) > 1:
+        names = ", ".join(checkpoint.name for checkpoint in checkpoints)
+        raise ConfigError(f"--rollouts serves one model; choose one by --only: {names}")
     listening = bound_socket(arguments.host, arguments.port)
     options = Options(
         max_waiting=arguments.max_queue,
@@ -136,7 +148,25 @@ def serve(arguments: argparse.Namespace) -> None:
             )
 
     access = Access(key, arguments.allow_host, arguments.max_body * _MIB)
-    run(service, access, listening, title, ready)
+    if arguments.rollouts:
+        _serve_rollouts(service, access, listening, ready)
+    else:
+        run(service, access, listening, title, ready)
+
+
+def _serve_rollouts(
+    service: "Service", access: "Access", listening: "socket.socket", ready: "Callable[[], None]"
+) -> None:
+    """Serve the loaded model to a training run."""
+    from dianoia.serve.rollout_engine import RolloutEngine
+    from dianoia.serve.rollout_routes import make_rollout_app
+    from dianoia.serve.running import serve_app
+
+    name, options = service.default, service.options
+    engine = RolloutEngine(service.model(name), name, slots=options.slots, context=options.context)
+    # The service has only loaded the model: its own sessions would keep old weights.
+    service.close()
+    serve_app(make_rollout_app(engine, access, options.timeout), engine, listening, ready)
 
 
 def _checkpoints(model: str, only: list[str] | None) -> "tuple[list[Checkpoint], str, str]":

@@ -121,7 +121,11 @@ class RolloutSettings(Settings):
                 )
         if len({url.rstrip("/") for url in self.servers}) != len(self.servers):
             raise ValueError(f"servers = {self.servers}: an address stands there twice")
-        missing = [place for place in (MODEL_PLACE, PORT_PLACE) if not any(place in part for part in self.command)]
+        missing = [
+            place
+            for place in (MODEL_PLACE, PORT_PLACE)
+            if not any(place in part for part in self.command)
+        ]
         if self.command and missing:
             raise ValueError(
                 f"command has no {missing[0]}, so the server could not be told; for example "

@@ -192,7 +192,7 @@ class Model:
         Raises ConfigError for a model without an end token, and for a template that its tokenizer cannot render.
         """
         self.checkpoint, self.tokenizer = checkpoint, tokenizer
-        self.config = network.config
+        self.config, self.dtype = network.config, network.dtype
         self.stop_ids = stop_ids(network, tokenizer)
         """Tokens that end a response, those of the template aside."""
         self.defaults = _defaults(network)

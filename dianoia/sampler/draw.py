@@ -47,6 +47,27 @@ def seed_of(key: Sequence[int], sample: int) -> int:
     return _signed(state)
 
 
+def key_of(seed: int) -> tuple[int, ...]:
+    """Return the key whose sample 0 has the random stream `seed`, as `seed_of` gives it for another key and sample.
+
+    So who is sent a seed draws what the sender would have drawn.
+    """
+    state = seed & _MASK
+    # The steps of `seed_of((part,), 0)` backwards: each is a bijection.
+    for part in (1, 0):
+        state = (_unmix(state) - _GOLDEN - part) & _MASK
+    return ((_unmix(state) - _GOLDEN) & _MASK,)
+
+
+def _unmix(value: int) -> int:
+    """Undo `_mix`."""
+    for shift, factor in ((31, _MIX_2), (27, _MIX_1), (30, 1)):
+        # A shift of at least 22 bits is undone by applying it three times.
+        value ^= (value >> shift) ^ (value >> 2 * shift)
+        value = (value * pow(factor, -1, 1 << 64)) & _MASK
+    return value
+
+
 def uniforms(seeds_B: torch.Tensor, indices_B: torch.Tensor) -> torch.Tensor:
     """Return float32 numbers in [0, 1), one per row: splitmix64 of (seed, token index) in int64."""
     # int64 wraps around like uint64, but shifts keep the sign: masks clear what a logical shift would

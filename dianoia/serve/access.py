@@ -38,8 +38,9 @@ class Access:
 class Guard:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app, self._access = app, access
+    def __init__(self, app: ASGIApp, access: Access, keyed_paths: Collection[str] = _KEYED) -> None:
+        """keyed_paths: behind the key, with all below them."""
+        self._app, self._access, self._keyed_paths = app, access, keyed_paths
         self._hosts = _LOCAL_NAMES | {name.lower().rstrip(".") for name in access.hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,7 +73,8 @@ class Guard:
             )
         key = self._access.key
         if key is not None and any(
-            path == keyed_path or path.startswith(f"{keyed_path}/") for keyed_path in _KEYED
+            path == keyed_path or path.startswith(f"{keyed_path}/")
+            for keyed_path in self._keyed_paths
         ):
             _check_key(key, headers.get("authorization", ""))
         # Refused before the body is read; `_bounded` counts what comes without a length, or with a false one.

@@ -58,8 +58,8 @@ def make_app(service: Service, access: Access, title: str = "") -> ASGIApp:
     ]
     handlers: dict[Any, Any] = {
         ApiError: lambda _, error: error.response(),
-        HTTPException: _http_error,
-        Exception: _failure,
+        HTTPException: http_error,
+        Exception: failure,
     }
     return Guard(_Direct(posts, Starlette(routes=routes, exception_handlers=handlers)), access)
 
@@ -159,7 +159,7 @@ async def _metrics(service: Service, _request: Request) -> Response:
     return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
 
 
-async def _http_error(_request: Request, error: HTTPException) -> Response:
+async def http_error(_request: Request, error: HTTPException) -> Response:
     """Return what routing refuses, in the form of the API."""
     message = {404: "There is no such path.", 405: "This path does not take this method."}.get(
         error.status_code, error.detail
@@ -167,7 +167,7 @@ async def _http_error(_request: Request, error: HTTPException) -> Response:
     return ApiError(error.status_code, message, headers=error.headers).response()
 
 
-async def _failure(_request: Request, error: Exception) -> Response:
+async def failure(_request: Request, error: Exception) -> Response:
     """Return an error of the program; the log has its traceback."""
     log.error("A request failed.", exc_info=error)
     return ApiError(500, f"The server failed: {type(error).__name__}.", code="failed").response()

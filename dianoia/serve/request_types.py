@@ -193,7 +193,7 @@ def read_request(
     try:
         request = request_type.model_validate(fields)
     except ValidationError as error:
-        raise _refusal(request_type, error) from None
+        raise refusal(request_type, error) from None
     if request.temperature is not None and 0 < request.temperature < COLDEST:
         raise ApiError(
             400, f"temperature: use 0 for greedy, or at least {COLDEST}.", field="temperature"
@@ -227,7 +227,7 @@ def _check_text(value: object, field: str = "") -> None:
                 _check_text(item, field)
 
 
-def _refusal(request_type: type[BaseModel], error: ValidationError) -> ApiError:
+def refusal(request_type: type[BaseModel], error: ValidationError) -> ApiError:
     """Return the error for a body with a wrong field: its first fault."""
     faults = error.errors(include_url=False, include_input=False, include_context=False)
     first = faults[0]["loc"][0] if faults[0]["loc"] else ""

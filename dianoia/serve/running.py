@@ -12,9 +12,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from dianoia.base.errors import ConfigError, Stopped
@@ -63,6 +64,14 @@ def bound_socket(host: str, port: int) -> socket.socket:
         ) from None
 
 
+class Closable(Protocol):
+    """What answers requests: models behind the API, or a server of rollouts."""
+
+    def close(self) -> None:
+        """Cancel all requests and end the threads."""
+        ...
+
+
 def serve(
     service: Service,
     access: Access,
@@ -71,12 +80,23 @@ def serve(
     ready: Callable[[], None],
     started: Callable[[uvicorn.Server], None] | None = None,
 ) -> None:
+    """Serve models behind the API and their page; see `serve_app`."""
+    serve_app(make_app(service, access, title), service, listening, ready, started)
+
+
+def serve_app(
+    app: ASGIApp,
+    service: Closable,
+    listening: socket.socket,
+    ready: Callable[[], None],
+    started: Callable[[uvicorn.Server], None] | None = None,
+) -> None:
     """Serve until a signal comes, or until `should_exit` of the server that `started` gets is set.
 
     ready: called once requests are answered. Raises Stopped, which names the signal.
     """
     config = uvicorn.Config(
-        make_app(service, access, title),
+        app,
         http=_BoundedHead,
         log_level="warning",
         access_log=False,
@@ -145,7 +165,9 @@ class _BoundedHead(HttpToolsProtocol):
 class _Server(uvicorn.Server):
     """Uvicorn's server, which cancels all requests when it stops, and leaves the exit status to us."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, service: Closable, ready: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._service, self._ready = service, ready
         self.stopped_by = "the server"
