@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from dianoia.config.settings import Settings
 
-MACHINE_KEYS = frozenset(
+SERVER_KEYS = frozenset(
     {
         "servers",
         "python",

@@ -52,6 +52,10 @@ class ProblemSet:
         # The position alone is the state: problem `number` of a stream is always the same.
         first = self.position
         self.position += count
+        return self.at(seed, first, count)
+
+    def at(self, seed: int, first: int, count: int) -> list[Draw]:
+        """Return problems `first` to `first + count` of the stream."""
         return [
             Draw(problem, self.purpose, stream_key(seed, self.stream, number))
             for number, problem in enumerate(self.source.draw(seed, first, count), first)
@@ -75,6 +79,18 @@ class ProblemSets:
         draws = (self.sets[Purpose(name)].next(self.seed, count) for name, count in counts.items())
         return [draw for set_draws in draws for draw in set_draws]
 
+    def at(self, positions: Mapping[str, int], counts: Mapping[str, int]) -> list[Draw]:
+        """Return what `next(counts)` returned at earlier `positions` of the sets."""
+        draws = (
+            self.sets[Purpose(name)].at(self.seed, positions[name], count)
+            for name, count in counts.items()
+        )
+        return [draw for set_draws in draws for draw in set_draws]
+
+    def positions(self) -> dict[str, int]:
+        """Return the number of the next problem of each set."""
+        return {purpose.value: members.position for purpose, members in self.sets.items()}
+
     def skipped_rows(self) -> list[str]:
         """Return messages about rows of the sets' files that could not be used, since the last call."""
         # Large files are read while they are drawn from, so that bad rows turn up during training.
@@ -88,9 +104,7 @@ class ProblemSets:
 
     def state(self) -> dict[str, Any]:
         """Return the state that `load_state` resumes from."""
-        return {
-            "drawn": {purpose.value: members.position for purpose, members in self.sets.items()}
-        }
+        return {"drawn": self.positions()}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Resume from `state()`."""

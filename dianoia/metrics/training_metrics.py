@@ -148,6 +148,14 @@ def _votes(groups: Sequence[Group]) -> Row:
     }
 
 
+def age_row(step: int, groups: Sequence[Group]) -> Row:
+    """Return how many optimizer steps the learner is ahead of the weights that drew the samples, at the first step on them."""
+    ages = [
+        step - rollout.completion.weights_version for group in groups for rollout in group.rollouts
+    ]
+    return {"sampling/weights_age/mean": fmean(ages), "sampling/weights_age/max": max(ages)}
+
+
 def update_row(update: UpdateMetrics) -> Row:
     """Return the metrics of one optimizer step. None: not measured in this step."""
     return {

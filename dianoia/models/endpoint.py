@@ -171,17 +171,7 @@ def endpoint_key(settings: EndpointSettings) -> str | None:
     """
     if settings.key_env is None:
         return None
-    key = os.environ.get(settings.key_env, "").strip()
-    if not key:
-        raise ConfigError(
-            f"key_env = {settings.key_env!r}: this environment variable is missing or empty, so {settings.url} would "
-            "refuse every request; export it, or remove key_env if no key is needed"
-        )
-    if not all("!" <= char <= "~" for char in key):
-        raise ConfigError(
-            f"key_env = {settings.key_env!r}: the key in this environment variable contains a line break, a blank or "
-            "another character that cannot be sent (the key is not shown here); export it again without them"
-        )
+    key = sent_key(settings.key_env, settings.url)
     if len(key) >= _MIN_MASKED_KEY and key in settings.url:
         raise ConfigError(
             f"key_env = {settings.key_env!r}: url holds the key of this environment variable, and would be written "
@@ -197,6 +187,22 @@ def _certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
     Raises OSError if they cannot be read.
     """
     return httpx2.create_ssl_context()
+
+
+def sent_key(variable: str, receiver: str) -> str:
+    """Return the key in an environment variable, for requests to `receiver`. Raises ConfigError for one that cannot be sent."""
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise ConfigError(
+            f"key_env = {variable!r}: this environment variable is missing or empty, so {receiver} would "
+            "refuse every request; export it, or remove key_env if no key is needed"
+        )
+    if not all("!" <= char <= "~" for char in key):
+        raise ConfigError(
+            f"key_env = {variable!r}: the key in this environment variable contains a line break, a blank or "
+            "another character that cannot be sent (the key is not shown here); export it again without them"
+        )
+    return key
 
 
 class Endpoint:

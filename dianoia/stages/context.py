@@ -30,10 +30,12 @@ from dianoia.learner.reward_learner import RewardModelLearner
 from dianoia.learner.reward_model_folder import prepare_padding, start_reward_model
 from dianoia.learner.shards import FirstRankWeights, Sharding, load_on_first_rank, whole_copy
 from dianoia.learner.supervised import SupervisedLearner
+from dianoia.models.endpoint import sent_key
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.native.weights import refusal
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
+from dianoia.sampler.served.engine import ServedSampler
 from dianoia.storage.stage_inputs import Context
 from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATE_RECORD, Template, checkpoint_template, template_of
@@ -131,15 +133,7 @@ class StageContext(Context):
         wording: str = QUESTION,
     ) -> RolloutSampler:
         """Return what samples rollouts from a copy of the model's weights, `slots` of them at a time."""
-        template_used, trained = (
-            self.template(template),
-            start.template(str(start.model.config.name_or_path)),
-        )
-        # Where format is near 0 later on, this is the first thing to look at.
-        if trained is not None and trained != template_used:
-            self.print_line(
-                f"asks under the template {template_used.name!r}, and the checkpoint was trained under {trained.name!r}"
-            )
+        self._report_template(start, template)
         # A copy of the weights: the learner changes its own while samples are drawn, and hands them over between steps.
         model, weights = start.model, None
         if self.sharding is not None:
@@ -150,7 +144,43 @@ class StageContext(Context):
         sampler = make_sampler(
             model, slots=slots, dtype=DTYPES[dtype], device=self.device, weights=weights
         )
-        return RolloutSampler(sampler, start.prompts(template_used), wording)
+        return RolloutSampler(sampler, start.prompts(self.template(template)), wording)
+
+    def rollout_sampler(self, start: StartModel, config: RLStage) -> RolloutSampler:
+        """Return what samples the rollouts of an `rl` stage: in this process, or on servers.
+
+        Raises ConfigError for servers that cannot be started.
+        """
+        sampling, rollouts = config.sampling, config.rollouts
+        if not rollouts.served:
+            return self.sampler(start, config.template, slots=sampling.slots, dtype=sampling.dtype)
+        self._report_template(start, config.template)
+        served = ServedSampler(
+            start.model.config,
+            start.tokenizer,
+            start.model.state_dict(),
+            rollouts,
+            folder=self.directory.path,
+            name=self.name,
+            dtype=DTYPES[sampling.dtype],
+            max_tokens=sampling.largest_max_tokens,
+            key=None if rollouts.key_env is None else sent_key(rollouts.key_env, "the servers"),
+            lora=config.lora,
+            on_cpu=self.device.type == "cpu",
+            report=self.print_line,
+        )
+        return RolloutSampler(served, start.prompts(self.template(config.template)))
+
+    def _report_template(self, start: StartModel, template: str | None) -> None:
+        template_used, trained = (
+            self.template(template),
+            start.template(str(start.model.config.name_or_path)),
+        )
+        # Where format is near 0 later on, this is the first thing to look at.
+        if trained is not None and trained != template_used:
+            self.print_line(
+                f"asks under the template {template_used.name!r}, and the checkpoint was trained under {trained.name!r}"
+            )
 
     def judges(self, config: RLStage) -> tuple[Judge, Judge]:
         """Return the judge of the training reward, and that of held-out problems (accuracy and format)."""

@@ -3,35 +3,44 @@
 In: a start checkpoint and problems with verifiers. Out: a checkpoint, `metrics.jsonl` (one row per optimizer step),
 `diagnoses.jsonl`, rollouts to read, and a state from which an interrupted stage resumes bit for bit: the policy, optimizer,
 reference and value model, the step, and the position in each stream of problems. Every random draw derives from (seed,
-problem number, sample), so there is no generator state to keep.
+problem number, sample), so there is no generator state to keep. With `rollouts.staleness` the state also holds the rollouts that
+were drawn ahead, and a stop waits for those that are being drawn.
 
 Problems come from one set, or, where the recipe has `preferences`, from several: general prompts that reward models score
 next to problems with verifiers (section 3.2), mixed in every minibatch (`judge.problem_sets`). Decisions where the paper is
 silent stand in `config.rl`, `config.rewards` and `judge.reward_model_part`.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from dianoia.algo.advantage import centred, group_normalised, informative
 from dianoia.base.errors import Stopped, TrainingStopped
-from dianoia.base.records import Group, Purpose, RolloutGroup, RolloutStatus, Sample
+from dianoia.base.records import (
+    Group,
+    Purpose,
+    Rollout,
+    RolloutGroup,
+    RolloutStatus,
+    Sample,
+)
 from dianoia.base.stopping import sampling_may_be_given_up
 from dianoia.config.rl import RLStage
 from dianoia.distributed.group import ranks
 from dianoia.judge.judge import Judge, reward_weights
-from dianoia.judge.problem_sets import problem_sets
+from dianoia.judge.problem_sets import Draw, problem_sets
 from dianoia.judge.reward_part import ScoringState
 from dianoia.learner.batching.batch import PreparedSample, split_minibatches
 from dianoia.learner.policy import PolicyLearner
 from dianoia.learner.step_metrics import UpdateMetrics
 from dianoia.metrics.history import History
 from dianoia.metrics.recorder import Recorder
-from dianoia.metrics.training_metrics import update_row
+from dianoia.metrics.training_metrics import age_row, update_row
 from dianoia.metrics.votes import with_votes
+from dianoia.sampler.drawn_ahead import AheadBatch, DrawnAhead
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages._shared import Training
@@ -44,12 +53,12 @@ Advantages = list[tuple[float, ...]]
 
 def run(config: RLStage, context: StageContext) -> None:
     """Train to the last step, from the state if there is one, and write the checkpoint."""
-    training = ReinforcementLearning(config, context)
-    training.resume()
-    while training.step < config.steps:
-        training.stop_if_requested(config.steps)
-        training.train_on_rollout()
-    training.finish()
+    with closing(ReinforcementLearning(config, context)) as training:
+        training.resume()
+        while training.step < config.steps:
+            training.stop_if_requested(config.steps)
+            training.train_on_rollout()
+        training.finish()
 
 
 class ReinforcementLearning(Training):
@@ -63,9 +72,22 @@ class ReinforcementLearning(Training):
         # Graders and reward models first: a model that cannot be loaded ends the stage before the policy is read.
         self.judge, heldout_judge = context.judges(config)
         self.start = context.language_model(config.start, config.lora)
-        self.roller = context.sampler(
-            self.start, config.template, slots=config.sampling.slots, dtype=config.sampling.dtype
-        )
+        self.roller = context.rollout_sampler(self.start, config)
+        self.ahead: DrawnAhead | None = None
+        if config.rollouts.staleness:
+            self.ahead = DrawnAhead(self.roller, in_background=config.rollouts.served)
+        self.begun: deque[tuple[dict[str, int], dict[str, int]]] = deque()
+        """Positions and counts of the problems of each rollout that is drawn ahead."""
+        self.rollouts_done = 0
+        self.tokens = 0  # of all responses sampled, learnt from or not
+        try:
+            self.prepare(config, context, heldout_judge)
+        except BaseException:
+            self.close()  # servers, which would otherwise outlive the stage
+            raise
+
+    def prepare(self, config: RLStage, context: StageContext, heldout_judge: Judge) -> None:
+        """Make the recorder and the learner, once the sampler is there."""
         # Text templates have a place for every message, and drawing problems may take a while.
         if self.roller.template.chat:
             for problem_set in self.problem_sets.sets.values():
@@ -76,15 +98,13 @@ class ReinforcementLearning(Training):
             config, context, self.roller, self.judge, heldout_judge, trained_under
         )
         self.learner = context.policy_learner(self.start, config)
-        self.rollouts_done = 0
-        self.tokens = 0  # of all responses sampled, learnt from or not
 
     def train_on_rollout(self) -> None:
         """Take one rollout and the optimizer steps that it is split into: rollout, score, advantage, update."""
         with self.saving_if_given_up():
-            groups = self.score(self.rollout(self.config.problem_counts(self.step)))
+            groups = self.score(self.rollout())
             for missing in self.further_rounds(groups):
-                groups += self.score(self.rollout(missing))
+                groups += self.score(self.draw(missing))
         selected = self.select(groups)
         advantages = [self.advantage(group) for group in selected]
         self.record(groups, selected, advantages)
@@ -100,23 +120,59 @@ class ReinforcementLearning(Training):
 
     # Rollout and score ---------------------------------------------------------------------------
 
-    def rollout(self, counts: Mapping[str, int]) -> list[RolloutGroup]:
+    def rollout(self) -> list[RolloutGroup]:
+        """Return the next rollout: sampled now, or ahead, with the weights of `staleness` rollouts before."""
+        ranks().begin("sample", self.step)
+        if self.ahead is None:
+            return self.draw(self.config.problem_counts(self.step))
+        with self.recorder.timing("generate_seconds"):
+            self.draw_ahead(self.ahead)
+            positions, counts = self.begun.popleft()
+            return _groups(self.problem_sets.at(positions, counts), self.ahead.take())
+
+    def draw(self, counts: Mapping[str, int]) -> list[RolloutGroup]:
         """Sample the next `counts` problems of each problem set, a group of responses per problem."""
         ranks().begin("sample", self.step)
+        draws = self.next_problems(counts)
+        batch = self.batch(draws, self.step)
+        with self.recorder.timing("generate_seconds"):
+            self.take_sampler()
+            rollouts_PG = self.roller.with_keys(
+                batch.keys, batch.problems, batch.samples, batch.params
+            )
+        return _groups(draws, rollouts_PG)
+
+    def draw_ahead(self, ahead: DrawnAhead) -> None:
+        """Begin rollouts with the present weights until `staleness` of them wait behind the next one."""
+        update = WeightUpdate(self.step, self.learner.weights())
+        last = self.config.rollout_count - self.rollouts_done
+        while len(ahead) < min(self.config.rollouts.staleness + 1, last):
+            step = self.step + len(ahead) * self.config.minibatches
+            counts = self.config.problem_counts(step)
+            self.begun.append((self.problem_sets.positions(), counts))
+            ahead.begin(self.batch(self.next_problems(counts), step), update)
+
+    def next_problems(self, counts: Mapping[str, int]) -> list[Draw]:
+        """Return the next `counts` problems of each problem set, and print what was wrong with rows of their files."""
         draws = self.problem_sets.next(counts)
         for line in self.problem_sets.skipped_rows():
             self.context.print_line(line)
+        return draws
+
+    def batch(self, draws: Sequence[Draw], step: int) -> AheadBatch:
+        """Return problems with the sampling parameters of the rollout that begins at a step."""
         sampling = self.config.sampling
         params = self.roller.sampling_params(
-            self.max_tokens, sampling.temperature, sampling.top_p, sampling.top_k
+            sampling.max_tokens_at(step), sampling.temperature, sampling.top_p, sampling.top_k
         )
-        with self.recorder.timing("generate_seconds"):
-            keys, problems = [draw.key for draw in draws], [draw.problem for draw in draws]
-            rollouts_PG = self.roller.with_keys(keys, problems, self.config.group_size, params)
-        return [
-            RolloutGroup(draw.problem, tuple(rollouts_G), draw.purpose)
-            for draw, rollouts_G in zip(draws, rollouts_PG, strict=True)
-        ]
+        keys, problems = [draw.key for draw in draws], [draw.problem for draw in draws]
+        return AheadBatch(keys, problems, self.config.group_size, params)
+
+    def take_sampler(self) -> None:
+        """Have the sampler for a call of this thread, with the present weights; it has them without rollouts ahead."""
+        if self.ahead is not None:
+            self.ahead.finish()
+            self.roller.sampler.load(WeightUpdate(self.step, self.learner.weights()))
 
     @contextmanager
     def saving_if_given_up(self) -> Iterator[None]:
@@ -124,6 +180,10 @@ class ReinforcementLearning(Training):
 
         No weight changes in the block.
         """
+        # Rollouts ahead have older weights than a state: they are drawn to their end.
+        if self.ahead is not None:
+            yield
+            return
         before = self.progress()  # the block moves on in the problem sets
         try:
             with sampling_may_be_given_up():
@@ -231,8 +291,9 @@ class ReinforcementLearning(Training):
         self.recorder.write(metrics.step, row)
 
     def publish(self) -> None:
-        """Hand the policy's weights to the sampler, which copies them when it next generates."""
-        self.roller.sampler.load(WeightUpdate(self.step, self.learner.weights()))
+        """Hand the policy's weights to the sampler, which copies them when it next generates; with rollouts ahead, each call does."""
+        if self.ahead is None:
+            self.roller.sampler.load(WeightUpdate(self.step, self.learner.weights()))
 
     # Metrics -------------------------------------------------------------------------------------
 
@@ -242,6 +303,8 @@ class ReinforcementLearning(Training):
         """Record the metrics of all `groups`, and save the rollouts to learn from every so many rollouts."""
         # Metrics are of all groups that were sampled, rollouts to read of those that are learnt from.
         self.recorder.rollout(self.step, groups, self.judge.figures())
+        if self.ahead is not None:
+            self.recorder.row |= age_row(self.step, selected)
         if self.rollouts_done % self.config.progress.rollouts_every == 0:
             self.recorder.save_rollouts(f"step-{self.step:05d}", self.step, selected, advantages)
 
@@ -254,6 +317,7 @@ class ReinforcementLearning(Training):
                 self.max_tokens, settings.temperature, settings.top_p
             )
             problems = self.problem_sets.sets[Purpose.REASONING].source.heldout(settings.problems)
+            self.take_sampler()
             self.recorder.curve(step, problems, params, self.problem_sets.general)
 
     # State and checkpoint ------------------------------------------------------------------------
@@ -263,6 +327,7 @@ class ReinforcementLearning(Training):
         progress = self.load_state()
         if progress is None:  # row 0 of the metrics is the start model
             self.recorder.open(0)
+            self.publish()
             self.evaluate()
             self.recorder.write(0, {})
             return
@@ -272,19 +337,45 @@ class ReinforcementLearning(Training):
         self.judge.load_state(progress["scenarios"])
         self.recorder.open(self.step, progress["history"])
         self.publish()
+        if self.ahead is not None:
+            self.begun.extend(progress["begun"])
+            steps = [self.step + n * self.config.minibatches for n in range(len(self.begun))]
+            batches = [
+                self.batch(self.problem_sets.at(*begun), step)
+                for begun, step in zip(self.begun, steps, strict=True)
+            ]
+            self.ahead.load_state(batches, progress["ahead"])
 
     def progress(self) -> dict[str, Any]:
         """Return positions in the problem sets, the judge's state and the history of metrics."""
-        return {
+        progress = {
             "at": (self.rollouts_done, self.tokens),
             "scenarios": self.problem_sets.state() | self.judge.state(),
             "history": self.recorder.state(),
         }
+        if self.ahead is not None:
+            progress |= {"begun": list(self.begun), "ahead": self.ahead.state()}
+        return progress
 
     def write_checkpoint(self, folder: Path) -> None:
         """Write model and tokenizer, asked as in training."""
         usage = self.context.usage(self.start, self.context.template(self.config.template))
         self.learner.save(folder, self.start.tokenizer, usage)
+
+    def close(self) -> None:
+        """End servers and threads of the stage."""
+        close = getattr(self.roller.sampler, "close", None)
+        if close is not None:
+            close()
+        if self.ahead is not None:
+            self.ahead.close()
+
+
+def _groups(draws: Sequence[Draw], rollouts_PG: Sequence[Sequence[Rollout]]) -> list[RolloutGroup]:
+    return [
+        RolloutGroup(draw.problem, tuple(rollouts_G), draw.purpose)
+        for draw, rollouts_G in zip(draws, rollouts_PG, strict=True)
+    ]
 
 
 def _recorder(

@@ -25,6 +25,7 @@ from dianoia.models.endpoint import endpoint_key
 from dianoia.models.folder_check import has_chat_template
 from dianoia.recipe.check.missing_inputs import missing_files
 from dianoia.recipe.check.models import check_lengths, check_models
+from dianoia.recipe.check.rollout_servers import check_rollout_servers
 from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.check.stage_problems import (
     check_evaluation_problems,
@@ -59,6 +60,7 @@ def check_inputs(recipe: Recipe, planned: bool = False) -> None:
             _check_template(name, template, recipe)
         check_lengths(name, recipe)
         if isinstance(stage, RLStage):
+            check_rollout_servers(f"stages.{name}.rollouts", stage.rollouts, planned)
             _check_rewards(name, stage, recipe)
         # A plan lists missing files instead of refusing them.
         if not (planned and missing_files(stage, recipe)):

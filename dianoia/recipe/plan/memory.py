@@ -152,7 +152,7 @@ def _reinforcement(
     }
     batch = _share(stage.problems_per_rollout, layout), stage.group_size
     decoding = {"KV cache": 0.0}
-    if not layout.served:
+    if not (layout.served or stage.rollouts.served):
         models["sampler"] = _sampler_weights(size, machine, sampling.dtype)
         decoding = _decoding(size, machine, sampling.slots, longest, *batch, sampling.dtype)
     training = _training(size, machine, _micro_batch(stage, machine, layout), stage.lora, layout)

@@ -193,7 +193,7 @@ def _combinations(name: str, stage: Stage, layout: Layout) -> Iterator[tuple[_Ch
         if stage.lora is None:
             key = f'stages.{name}.lora = {{ rank = {_ADAPTERS.rank}, dtype = "bfloat16" }}'
             alternatives.append([_Change(key, lora=True)])
-    if isinstance(stage, RLStage) and not layout.served:
+    if isinstance(stage, RLStage) and not (layout.served or stage.rollouts.served):
         key = f'stages.{name}.rollouts.engine = "vllm"'
         alternatives.append([_Change(key, served=True)])
     options: list[list[_Change | None]] = [[None, *changes] for changes in alternatives]

@@ -9,7 +9,7 @@ Decisions:
  2. Files count by their content. Weights of a model folder and files of a data folder above LARGE bytes count by size and
     time of change, since a plan may not take as long as reading them would. Shipped models always count by content,
     hub names by their `config.json`.
- 3. Keys that change only what a run costs do not count: COST_KEYS.
+ 3. Keys that change only what a run costs do not count: COST_KEYS, and where servers of rollouts are.
  4. A key that is new in this version does not count while it has its default, so that a newer version resumes what an
     older one began.
  5. `threads` counts as the recipe has it: 0 stays 0 on another machine.
@@ -29,6 +29,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_table
 from dianoia.bases import shipped_model
 from dianoia.config import FileSettings, path_of
+from dianoia.config.rollouts_table import SERVER_KEYS
 from dianoia.config.settings import MACHINE_KEYS
 from dianoia.judge.function_files import source_files
 from dianoia.models.hub_config import model_config
@@ -244,11 +245,19 @@ def _changed_keys(
 ) -> Iterator[str]:
     """Yield `key: old -> new` for every key that changed and counts."""
     for key in dict.fromkeys([*new, *old]):
-        cost = key.rpartition(".")[2] in COST_KEYS and ".arguments." not in key
+        cost = _is_cost(key)
         new_default = key not in old and key not in written_keys  # decision 4
         if cost or new_default or old.get(key, ...) == new.get(key, ...):
             continue
         yield f"{key}: {_shown(old, key)} -> {_shown(new, key)}"
+
+
+def _is_cost(key: str) -> bool:
+    """Return True for a dotted key that changes only what a run costs."""
+    table, _, rest = key.partition(".")
+    if table == "rollouts" and rest.partition(".")[0] in SERVER_KEYS:
+        return True
+    return key.rpartition(".")[2] in COST_KEYS and ".arguments." not in key
 
 
 def _shown(table: Mapping[str, Any], key: str) -> str:

@@ -113,7 +113,7 @@ class ServedSampler:
                 for url in urls
             ]
         except BaseException:
-            self.close()
+            self._folders.close()
             raise
         self._fleet = Fleet(
             connections,
@@ -151,7 +151,8 @@ class ServedSampler:
         return None if self._processes is None else self._processes.ended(url)
 
     def close(self) -> None:
-        """End servers that were started, and remove all weights."""
+        """End servers that were started, and remove all weights. A call in another thread ends with an error."""
+        self._fleet.close()
         if self._processes is not None:
             self._processes.close()
         self._folders.close()

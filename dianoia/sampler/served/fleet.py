@@ -83,6 +83,11 @@ class Fleet:
         self.members = [Member(connection) for connection in connections]
         self._patience, self._joining, self._ended = patience, joining, ended
         self._report = report
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End a call of another thread, with an error."""
+        self._is_closed = True
 
     @property
     def context(self) -> int | None:
@@ -213,6 +218,8 @@ class Fleet:
             with suppress(TimeoutError):
                 await asyncio.wait_for(work.finished.wait(), _POLL)
             give_up_sampling_if_overdue()
+            if self._is_closed:
+                raise EndpointError("the stage has ended, and nobody needs these samples")
             for task in tasks:
                 if task.done():
                     task.result()

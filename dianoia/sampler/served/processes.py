@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dianoia.base.errors import ConfigError
 from dianoia.config.rollouts_table import MODEL_PLACE, PORT_PLACE, RolloutSettings
+from dianoia.models.vllm_environment import vllm_program
 from dianoia.sandbox import interpreter
 
 HOST = "127.0.0.1"
@@ -133,7 +133,7 @@ def _command(settings: RolloutSettings, model: ServedModel, port: int) -> list[s
     if settings.python is None:
         places = {MODEL_PLACE: str(model.folder), PORT_PLACE: str(port)}
         return [_filled(part, places) for part in settings.command]
-    command = [*vllm_command(settings.python), "serve", str(model.folder)]
+    command = [str(vllm_program(settings.python)), "serve", str(model.folder)]
     command += ["--served-model-name", "policy", "--host", HOST, "--port", str(port)]
     command += ["--dtype", model.dtype, "--logprobs-mode", "processed_logprobs"]
     command += ["--enable-scale-out"]
@@ -153,23 +153,6 @@ def _filled(part: str, places: Mapping[str, str]) -> str:
     for place, value in places.items():
         part = part.replace(place, value)
     return part
-
-
-def vllm_command(environment: str) -> list[str]:
-    """Return the beginning of vLLM's command in an environment: a folder, or its Python. Raises ConfigError."""
-    path = Path(environment).expanduser()
-    folder = path / "bin" if path.is_dir() else path.parent
-    script, python = folder / "vllm", folder / "python" if path.is_dir() else path
-    if script.is_file():
-        return [str(script.absolute())]
-    if not python.is_file():
-        raise ConfigError(
-            f"rollouts.python = {environment!r}: there is no environment of Python here; make one with "
-            f"`python3 -m venv {environment}` and install vLLM in it"
-        )
-    raise ConfigError(
-        f"rollouts.python = {environment!r}: there is no {script}; install vLLM there with `{python} -m pip install vllm`"
-    )
 
 
 def _guarded(
@@ -214,8 +197,8 @@ def guard(command: Sequence[str], environment: Mapping[str, str]) -> None:
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
     """End a server and all processes of its session."""
-    with suppress(ProcessLookupError):
-        os.killpg(server.pid, signal.SIGTERM)
+    # The server alone at first: it ends its own processes, in the order that frees their shared memory.
+    server.terminate()
     deadline = time.monotonic() + _GRACE
     while server.poll() is None and time.monotonic() < deadline:
         time.sleep(_POLL)

@@ -106,6 +106,21 @@ def test_what_only_costs_does_not_count(write: Write, run: RunDirectory) -> None
     assert reasons_of(write(), run, before, "zero.checkpoint_every=7") == []
 
 
+def test_where_servers_are_does_not_count_and_who_draws_does(
+    write: Write, run: RunDirectory
+) -> None:
+    capped = ["zero.algorithm.importance_cap=2.0"]
+    here = ['zero.rollouts.engine="vllm"', 'zero.rollouts.servers=["http://a:1"]', *capped]
+    before = fingerprint_of(write(), run, *here)
+    there = [here[0], 'zero.rollouts.servers=["http://b:1","http://c:1"]', *capped]
+    quick = ["zero.rollouts.concurrency=9", "zero.rollouts.patience=1.0"]
+    assert reasons_of(write(), run, before, *there, *quick) == []
+    (reason,) = reasons_of(write(), run, before, *capped)
+    assert "rollouts.engine: vllm -> native" in reason
+    (reason,) = reasons_of(write(), run, before, *here, "zero.rollouts.staleness=1")
+    assert "rollouts.staleness: 0 -> 1" in reason
+
+
 def test_the_keys_that_only_cost_exist_and_mean_nothing_else() -> None:
     """A key of these names in another table would silently not count."""
     tables_of = {key: set() for key in COST_KEYS}  # type: ignore[var-annotated]
@@ -117,9 +132,9 @@ def test_the_keys_that_only_cost_exist_and_mean_nothing_else() -> None:
     everywhere = tables_of.pop("checkpoint_every")
     assert everywhere == {"checkpoint_every"}
     assert set(tables_of) <= set(EndpointSettings.model_fields)
-    assert all(tables <= {"judge", "rewriter"} and tables for tables in tables_of.values()), (
-        tables_of
-    )
+    assert all(
+        tables <= {"judge", "rewriter", "rollouts"} and tables for tables in tables_of.values()
+    ), tables_of
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
