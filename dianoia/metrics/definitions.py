@@ -226,6 +226,12 @@ METRICS: Mapping[str, tuple[Section, ...]] = {
                 ),
                 Metric("sampling/sampling_logp_difference/max", "nats", "Largest of them"),
                 Metric(
+                    "sampling/weights_age/mean",
+                    "optimizer steps",
+                    "With `rollouts.staleness`: steps between the weights that drew a sample and the first update on it, mean over the samples; in the row of a rollout's first step",
+                ),
+                Metric("sampling/weights_age/max", "optimizer steps", "Largest of them"),
+                Metric(
                     "padding_share",
                     "share",
                     "Positions that went through the model and were padding",

@@ -50,15 +50,18 @@ class Recorder:
         weights: Weights | None = None,
         judge: Judge | None = None,
         heldout_judge: Judge | None = None,
+        with_versions: bool = False,
     ) -> None:
         """Write into the stage's folder of `context`.
 
         `weights` of the parts of the reward are given where reward models take part, as `rollout_row` asks. `judge` has
-        these models; `heldout_judge` scores held-out rollouts for accuracy and format.
+        these models; `heldout_judge` scores held-out rollouts for accuracy and format. `with_versions` records the weights that
+        drew each rollout.
         """
         self.context, self.roller, self.settings = context, roller, settings
         self.history, self.weights = history or History(), weights
         self.judge, self.heldout_judge = judge, heldout_judge or evaluation_judge()
+        self.with_versions = with_versions
         self.row: Row = {}
 
     def open(self, step: int, state: Mapping[str, Any] | None = None) -> None:
@@ -120,7 +123,14 @@ class Recorder:
         advantages = [tuple(advantages_G) for advantages_G in advantages_PG]
         if self.context.writes:
             retry_when_full(
-                lambda: write_rollouts(path, groups, step=step, advantages_PG=advantages), path
+                lambda: write_rollouts(
+                    path,
+                    groups,
+                    step=step,
+                    advantages_PG=advantages,
+                    with_versions=self.with_versions,
+                ),
+                path,
             )
         return path
 

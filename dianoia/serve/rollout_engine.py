@@ -134,6 +134,22 @@ class RolloutEngine:
         """Serve requests again."""
         self._running.set()
 
+    def reset_prefix_cache(self) -> bool:
+        """Return True: there is none, since the prompt is read for each request."""
+        return True
+
+    def description(self) -> dict[str, Any]:
+        """Return what a client looks at in vLLM's description of its configuration."""
+        return {
+            "model_config": {
+                "max_model_len": self.context,
+                "dtype": f"torch.{self.dtype}",
+                "logprobs_mode": "processed_logprobs",
+            },
+            "scheduler_config": {"enable_chunked_prefill": False},
+            "device_config": {"device": None},
+        }
+
     # Weights -------------------------------------------------------------------------------------
 
     async def reload(self, folder: Path) -> None:

@@ -233,8 +233,8 @@ async def _collective_rpc(engine: RolloutEngine, http: Request) -> dict[str, Any
     return {"results": [None]}
 
 
-async def _reset_prefix_cache(_engine: RolloutEngine, _http: Request) -> dict[str, Any]:
-    return {"success": True}  # there is none: a prompt is read for each request
+async def _reset_prefix_cache(engine: RolloutEngine, _http: Request) -> dict[str, Any]:
+    return {"success": engine.reset_prefix_cache()}
 
 
 async def _update_weight_version(engine: RolloutEngine, http: Request) -> dict[str, Any]:
@@ -277,19 +277,7 @@ async def _models(engine: RolloutEngine, _http: Request) -> dict[str, Any]:
 
 
 async def _server_info(engine: RolloutEngine, _http: Request) -> dict[str, Any]:
-    """Return what a client looks at in vLLM's description of itself."""
-    return {
-        "dianoia": __version__,
-        "vllm_config": {
-            "model_config": {
-                "max_model_len": engine.context,
-                "dtype": f"torch.{engine.dtype}",
-                "logprobs_mode": "processed_logprobs",
-            },
-            "scheduler_config": {"enable_chunked_prefill": False},
-            "device_config": {"device": None},
-        },
-    }
+    return {"dianoia": __version__, "vllm_config": engine.description()}
 
 
 async def _health(engine: RolloutEngine, _http: Request) -> dict[str, Any]:

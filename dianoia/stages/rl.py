@@ -392,7 +392,11 @@ def _recorder(
     weights = None if settings is None else reward_weights(config.rewards, settings)
     from_step = 0 if settings is None else settings.from_step
     history = History(is_relative, weights, from_step, judge.functions, trained_under)
-    return Recorder(context, roller, config.progress, history, weights, judge, heldout_judge)
+    # Rollouts of this process, drawn with the newest weights, are those of their step.
+    with_versions = config.rollouts.served or config.rollouts.staleness > 0
+    return Recorder(
+        context, roller, config.progress, history, weights, judge, heldout_judge, with_versions
+    )
 
 
 def _samples(

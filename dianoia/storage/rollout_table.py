@@ -40,6 +40,8 @@ _COLUMNS = {
     "format": pa.float64(),
     "advantage": pa.float64(),
 }
+_VERSION = "weights_version"
+"""Column of runs whose rollouts may come from other weights than those of their step."""
 
 
 def write_rollouts(
@@ -49,6 +51,7 @@ def write_rollouts(
     checkpoint: str = "",
     step: int | None = None,
     advantages_PG: Iterable[Iterable[float]] | None = None,
+    with_versions: bool = False,
 ) -> None:
     """Write every rollout of `groups`, atomically.
 
@@ -56,6 +59,7 @@ def write_rollouts(
         checkpoint: the model that was sampled, where a file has several.
         step: the optimizer step of the policy.
         advantages_PG: one advantage per rollout, in the order of the groups; None: the column is empty.
+        with_versions: add a column with the optimizer step of the weights that drew each rollout.
     """
     groups = list(groups)
     advantages = (
@@ -69,9 +73,10 @@ def write_rollouts(
         for group, advantages_G in zip(groups, advantages, strict=True)
         for index in range(len(group.rollouts))
     ]
+    columns = _COLUMNS | ({_VERSION: pa.int64()} if with_versions else {})
     with whole_file(path) as temporary:
         pq.write_table(
-            pa.Table.from_pylist(rows, schema=pa.schema(_COLUMNS)),
+            pa.Table.from_pylist(rows, schema=pa.schema(columns)),
             temporary,
             write_page_checksum=True,
         )
@@ -118,6 +123,8 @@ def _row(
         "accuracy": score.parts.get("accuracy"),
         "format": score.parts.get("format"),
         "advantage": advantage,
+        # Left out by the schema where the file has no such column.
+        _VERSION: rollout.completion.weights_version,
     }
 
 

@@ -33,17 +33,11 @@ from dianoia.sampler.served.proof import (
     ChangedWeights,
     Proof,
     changed_adapters,
-    probes,
-    special_ids,
 )
 from dianoia.sampler.served.streamed_model import StreamedModel
 from dianoia.sampler.served.token_route import TokenRequest, sample_seed
 from dianoia.sampler.served.weight_folders import WeightFolders
 from dianoia.sampler.served.weight_load import WeightVersion
-
-_PROBE_POSITIONS = 512
-"""Positions that the samples of a proof may take, where a model says nothing."""
-
 
 Joining = list[tuple[WeightVersion, Mapping[str, Tensor] | None]]
 """Versions that a server loads when it joins, each with the weights before it."""
@@ -218,9 +212,7 @@ class ServedSampler:
         return WeightVersion(number, label, folder, self._proof(weights), "adapter")
 
     def _proof(self, weights: Mapping[str, Tensor]) -> Proof:
-        context = self._fleet.context or self._positions or _PROBE_POSITIONS
-        requests = probes(self.vocabulary, special_ids(self._config), context)
-        return Proof(self._model, weights, requests)
+        return Proof(self._model, self._config, weights)
 
     def _joining(self, version: WeightVersion) -> Joining:
         """Return what a server loads and proves when it joins, before a version: weights that are far from it.

@@ -225,7 +225,8 @@ class Fleet:
                     task.result()
             if any(member.settings is not None or member.is_loading for member in self.members):
                 served = time.monotonic()
-            self._end_without_servers(time.monotonic() - served > self._patience)
+            else:
+                self._end_without_servers(time.monotonic() - served > self._patience)
 
     async def _serve(self, member: Member, version: WeightVersion, work: "_Work") -> None:
         """Let a server draw; bring it back whenever it is lost, until the task is cancelled or it cannot come back."""

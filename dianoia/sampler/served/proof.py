@@ -9,12 +9,13 @@ Optimizer steps may change log-probabilities by less than a server's rounding. S
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import torch
 from torch import Tensor
+from transformers import PretrainedConfig
 
 from dianoia.base.errors import EndpointError
 from dianoia.base.records import Completion, SamplingParams
@@ -25,6 +26,8 @@ from dianoia.sampler.served.token_route import TokenRequest
 _PROMPTS = (7, 150, 350)
 """Tokens of the prompts. The longer ones fill blocks of a prefix cache (16 to 128 tokens)."""
 _RESPONSE = 16
+_CONTEXT = 512
+"""Positions of a sample, at most."""
 _LARGEST = {"float32": 2e-3, "bfloat16": 0.6, "float16": 0.2}
 """Largest gap of one token, by the dtype of the server's weights."""
 _MEAN = {"float32": 2e-4, "bfloat16": 0.03, "float16": 0.01}
@@ -33,7 +36,7 @@ _CHANGE = 0.3
 """Share of each row of a tensor that `ChangedWeights` replaces by the row before."""
 
 
-def probes(vocabulary: int, special: frozenset[int], context: int) -> list[TokenRequest]:
+def probes(vocabulary: int, special: Collection[int], context: int) -> list[TokenRequest]:
     """Return the samples to ask for: fixed tokens that are no special ones, within `context` positions."""
     lengths = [min(length, context - _RESPONSE) for length in _PROMPTS]
     # No end token: each response has its whole length.
@@ -44,7 +47,7 @@ def probes(vocabulary: int, special: frozenset[int], context: int) -> list[Token
     ]
 
 
-def _tokens(count: int, vocabulary: int, special: frozenset[int]) -> tuple[int, ...]:
+def _tokens(count: int, vocabulary: int, special: Collection[int]) -> tuple[int, ...]:
     ids: list[int] = []
     number = 0
     while len(ids) < count:
@@ -79,62 +82,71 @@ class Gap:
         return f"{self.mean:.2g} in the mean and {self.largest:.2g} at most"
 
 
+Answers = Sequence[tuple[TokenRequest, Completion]]
+"""Samples of a server, the shortest prompt first."""
+
+
 class Proof:
     """What a server has to answer under some weights."""
 
     def __init__(
-        self, model: StreamedModel, weights: Mapping[str, Tensor], requests: Sequence[TokenRequest]
+        self, model: StreamedModel, config: PretrainedConfig, weights: Mapping[str, Tensor]
     ) -> None:
-        self.requests = requests
-        self._model, self.weights = model, weights
+        """config: of the language model."""
+        self.weights = weights
+        self._model, self._config = model, config
 
-    def gap(self, completions: Sequence[Completion]) -> Gap:
+    def requests(self, context: int | None) -> list[TokenRequest]:
+        """Return the samples to ask a server for that takes so many tokens."""
+        limits = (context, getattr(self._config, "max_position_embeddings", None), _CONTEXT)
+        shortest = min(limit for limit in limits if limit is not None)
+        return probes(self._config.vocab_size, special_ids(self._config), shortest)
+
+    def gap(self, answers: Answers) -> Gap:
         """Return the gap of a server's samples."""
-        own = self._own(self.weights, completions)
-        return Gap.between([completion.logprobs for completion in completions], own)
+        return Gap.between(_served(answers), self._own(self.weights, answers))
 
     def check(
         self,
         url: str,
         dtype: str,
-        completions: Sequence[Completion],
+        answers: Answers,
         before: Mapping[str, Tensor] | None = None,
+        cause: tuple[str, str] | None = None,
     ) -> Gap:
         """Return the gap; raise EndpointError, which says which weights the server has instead, if it is too large.
 
-        before: the weights that the server had.
+        before: the weights that the server had. cause: the reason and what to do, where both are known.
         """
-        gap = self.gap(completions)
+        gap = self.gap(answers)
         if gap.is_within(dtype):
             return gap
-        reason, cure = self._reason(dtype, completions, before)
+        reason, cure = cause or self._reason(dtype, answers, before)
         raise EndpointError(
-            f"the server {url} does not answer with the weights that it was given: log-probabilities of {len(completions)} fixed "
+            f"the server {url} does not answer with the weights that it was given: log-probabilities of {len(answers)} fixed "
             f"samples are off by {gap} ({dtype}); {reason}; {cure}. Nothing was sampled with it"
         )
 
     def _reason(
-        self, dtype: str, completions: Sequence[Completion], before: Mapping[str, Tensor] | None
+        self, dtype: str, answers: Answers, before: Mapping[str, Tensor] | None
     ) -> tuple[str, str]:
         """Return which weights explain the answers, and what to do about it."""
-        served = [completion.logprobs for completion in completions]
+        served = _served(answers)
         if before is not None:
-            if Gap.between(served, self._own(before, completions)).is_within(dtype):
+            if Gap.between(served, self._own(before, answers)).is_within(dtype):
                 return (
                     "they are those of the weights before, so that the load had no effect",
                     "see the server's log, and load from a path that it can read",
                 )
             with_old_head = _WithHead(self.weights, head_of(before, self._model.is_tied))
-            if Gap.between(served, self._own(with_old_head, completions)).is_within(dtype):
+            if Gap.between(served, self._own(with_old_head, answers)).is_within(dtype):
                 return (
                     "they are those of the new weights with the old output head: a server that was started from a folder with "
                     "tied embeddings keeps its packed head at a reload",
                     "start it from a folder with tie_word_embeddings false and a tensor lm_head.weight, as stages that start "
                     "servers do",
                 )
-        short = completions[:1]
-        own = self._own(self.weights, short)
-        if Gap.between([short[0].logprobs], own).is_within(dtype):
+        if self.gap(answers[:1]).is_within(dtype):
             return (
                 "the shortest prompt is answered right, and longer ones are not: a prefix cache still holds what the old "
                 "weights computed",
@@ -145,14 +157,13 @@ class Proof:
             "see the server's log for tensors that it did not load, and restart it",
         )
 
-    def _own(
-        self, weights: Mapping[str, Tensor], completions: Sequence[Completion]
-    ) -> list[list[float]]:
-        sequences = [
-            (request.prompt_ids, completion.ids)
-            for request, completion in zip(self.requests, completions, strict=False)
-        ]
+    def _own(self, weights: Mapping[str, Tensor], answers: Answers) -> list[list[float]]:
+        sequences = [(request.prompt_ids, completion.ids) for request, completion in answers]
         return self._model.logprobs(weights, sequences)
+
+
+def _served(answers: Answers) -> list[tuple[float, ...]]:
+    return [completion.logprobs for _, completion in answers]
 
 
 class _WithHead(Mapping[str, Tensor]):
@@ -219,7 +230,7 @@ def _changed(tensor: Tensor) -> Tensor:
         return 0.9 * ((1 - _CHANGE) * tensor + _CHANGE * tensor.roll(1, 0))
 
 
-def special_ids(config: object) -> frozenset[int]:
+def special_ids(config: PretrainedConfig) -> frozenset[int]:
     """Return the ids that a configuration names, such as ends and placeholders of images."""
     ids: set[int] = set()
     for key, value in vars(config).items():

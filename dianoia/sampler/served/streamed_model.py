@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import partial
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class StreamedModel:
                 plain, attn_implementation="eager", dtype=torch.float32
             )
         self._model = model.train(False)
+        # Several servers are proved at a time, in threads of their own, and the modules hold one set of weights.
+        self._lock = Lock()
         self.parameters = {name: tuple(p.shape) for name, p in model.named_parameters()}
         """Shape of every parameter by its name; of the output head too, where it is tied to the embedding."""
         self.is_tied = bool(config.get_text_config().tie_word_embeddings)
@@ -52,7 +55,7 @@ class StreamedModel:
             tensor = head_of(weights, self.is_tied) if name == HEAD else weights[name]
             return tensor.to(device, torch.float32)
 
-        with _reading(self._model, tensor_of, buffers):
+        with self._lock, _reading(self._model, tensor_of, buffers):
             return [self._scored(prompt, response, device) for prompt, response in sequences]
 
     def _scored(

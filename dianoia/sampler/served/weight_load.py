@@ -27,6 +27,10 @@ from dianoia.sampler.served.token_route import ROUTE, TokenRequest, completion_o
 _RESETS = 25
 """Attempts to empty the prefix cache, which fails while a request that ended a moment ago still holds blocks."""
 _RESET_SECONDS = 0.2
+_BASE_CAUSE = (
+    "its own weights are not those that the adapters belong to",
+    "start it from the model that the stage starts from",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +124,13 @@ async def prove(
 ) -> Gap:
     """Return the gap between a server's log-probabilities and those of a version; raise EndpointError if it is too large."""
     # One after another: the proof must not depend on what runs beside it.
-    completions = [await drawn(server, version, request) for request in version.proof.requests]
+    requests = version.proof.requests(settings.context)
+    answers = [(request, await drawn(server, version, request)) for request in requests]
     # In a thread: other servers go on meanwhile.
-    check = version.proof.check
-    return await asyncio.to_thread(check, server.url, settings.dtype, completions, before)
+    cause = _BASE_CAUSE if version.kind == "base" else None
+    return await asyncio.to_thread(
+        version.proof.check, server.url, settings.dtype, answers, before, cause
+    )
 
 
 async def drawn(

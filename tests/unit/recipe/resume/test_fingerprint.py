@@ -270,7 +270,8 @@ def test_a_shipped_model_counts_by_content_always(
 
 PLAIN = frozenset(
     {"template", "completion_template", "source", "url", "model", "key_env", "arguments", "config", "split", "mapping",
-      "columns", "verifier", "domain", "language", "corpus", "judge", "rewriter", "targets", "wording"}
+      "columns", "verifier", "domain", "language", "corpus", "judge", "rewriter", "targets", "wording",
+      "servers", "python", "command", "devices", "environment", "weights"}
 )  # fmt: skip
 """Keys with texts that name nothing outside of the recipe. A new key stands here or in `model.reads`."""
 
