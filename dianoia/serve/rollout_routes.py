@@ -154,8 +154,11 @@ def _bound(engine: RolloutEngine, endpoint: Endpoint) -> Callable[[Request], Awa
 
 
 async def _read(request_type: type[B], http: Request) -> B:
+    body = await read_json(http)
+    if not isinstance(body, dict):
+        raise ApiError(400, "The body has to be a JSON object.")
     try:
-        return request_type.model_validate(await read_json(http))
+        return request_type.model_validate(body)
     except ValidationError as error:
         raise refusal(request_type, error) from None
 

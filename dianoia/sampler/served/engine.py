@@ -146,7 +146,7 @@ class ServedSampler:
 
     def close(self) -> None:
         """End servers that were started, and remove all weights. A call in another thread ends with an error."""
-        self._fleet.close()
+        self._fleet.close(self._version)
         if self._processes is not None:
             self._processes.close()
         self._folders.close()

@@ -6,6 +6,7 @@ has loaded and proved the version anew. Without any server the call waits for on
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
@@ -84,10 +85,23 @@ class Fleet:
         self._patience, self._joining, self._ended = patience, joining, ended
         self._report = report
         self._is_closed = False
+        # Connections belong to one event loop at a time, and `close` may come from another thread than a call.
+        self._turn = threading.Lock()
 
-    def close(self) -> None:
-        """End a call of another thread, with an error."""
+    def close(self, version: WeightVersion | None = None) -> None:
+        """End a call of another thread, with an error, and have servers forget an adapter."""
         self._is_closed = True
+        if version is not None and version.kind == "adapter":
+            with self._turn:
+                asyncio.run(self._forget_everywhere(version))
+
+    async def _forget_everywhere(self, version: WeightVersion) -> None:
+        async with self._open():
+            members = [member for member in self.members if member.loaded]
+            # Whatever a server says: the stage is over.
+            await asyncio.gather(
+                *(self._forget(member, version) for member in members), return_exceptions=True
+            )
 
     @property
     def context(self) -> int | None:
@@ -119,9 +133,10 @@ class Fleet:
             EndpointError: a server refuses, or has not the weights that it was given; or none answers.
             ConfigError: a server was started in a way that cannot be used.
         """
-        asyncio.run(
-            self._load(version, before, old, self._patience if patience is None else patience)
-        )
+        with self._turn:
+            asyncio.run(
+                self._load(version, before, old, self._patience if patience is None else patience)
+            )
 
     async def _load(
         self,
@@ -140,6 +155,7 @@ class Fleet:
                 if ready:
                     break
                 self._end_without_servers(time.monotonic() > deadline)
+                self._end_if_closed()
                 give_up_sampling_if_overdue()
                 await asyncio.sleep(_POLL)
             if old is not None:
@@ -194,7 +210,8 @@ class Fleet:
             EndpointError: as `load`; or a sample could not be drawn.
             Stopped: sampling was given up after a signal.
         """
-        asyncio.run(self._draw(requests, version, on_done))
+        with self._turn:
+            asyncio.run(self._draw(requests, version, on_done))
 
     async def _draw(
         self, requests: Sequence[TokenRequest], version: WeightVersion, on_done: OnDone
@@ -218,8 +235,7 @@ class Fleet:
             with suppress(TimeoutError):
                 await asyncio.wait_for(work.finished.wait(), _POLL)
             give_up_sampling_if_overdue()
-            if self._is_closed:
-                raise EndpointError("the stage has ended, and nobody needs these samples")
+            self._end_if_closed()
             for task in tasks:
                 if task.done():
                     task.result()
@@ -297,6 +313,10 @@ class Fleet:
             f"no server of rollouts is left, after {self._patience:g} s of waiting (rollouts.patience):\n{reasons}\n"
             "Start them again; the same command then resumes from the last state"
         )
+
+    def _end_if_closed(self) -> None:
+        if self._is_closed:
+            raise EndpointError("the stage has ended, and nobody needs these samples")
 
     def _open(self) -> "_Open":
         return _Open([member.connection for member in self.members])

@@ -12,6 +12,7 @@ from dianoia.sampler.draw import (
     _signed,
     draw,
     draw_owned,
+    key_of,
     seed_of,
     uniforms,
 )
@@ -200,3 +201,8 @@ def test_large_vocabulary_follows_the_softmax_in_both_levels() -> None:
     assert shares[3].item() == pytest.approx(0.25, abs=0.015)
     assert shares[997].item() == pytest.approx(0.25, abs=0.015)
     assert shares[:500].sum().item() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_key_of_a_seed_has_its_stream() -> None:
+    for seed in (0, 1, -1, 2**63 - 1, -(2**63), *(seed_of((n, 7 * n), n) for n in range(200))):
+        assert seed_of(key_of(seed), 0) == seed
