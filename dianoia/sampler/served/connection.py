@@ -18,8 +18,10 @@ from dianoia.models.endpoint import Bounds, ExchangeFailed, Reply, post
 
 _MAX_REPLY = 256 * 2**20
 """Bytes of a reply: about 100 per token."""
-_SHORT = 10.0
-"""Seconds for routes that only look something up."""
+_CONNECT = 10.0
+"""Seconds to connect."""
+_SHORT = 30.0
+"""Seconds for routes that only look something up; a busy server may be slow."""
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_SHOWN = 400
 
@@ -68,7 +70,7 @@ class ServerConnection:
     async def __aenter__(self) -> "ServerConnection":
         # Two more than there are requests: the state of a busy server can be asked for.
         limits = httpx2.Limits(max_connections=self.concurrency + 2)
-        timeout = httpx2.Timeout(self.timeout, connect=_SHORT)
+        timeout = httpx2.Timeout(self.timeout, connect=_CONNECT)
         self._client = httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
         return self
 

@@ -21,7 +21,7 @@ from dianoia.stages.rl import ReinforcementLearning
 from dianoia.storage.run_directory import StageDirectory
 from tests.unit.rollout_servers import Server, engine_of, serving
 
-STEPS = 4
+STEPS = 3
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def served_by(server: Server, tmp_path: Path, **options: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("staleness", [0, 2])
+@pytest.mark.parametrize("staleness", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_servers_give_the_results_of_this_process(
     staleness: int, server: Server, folder: Path, tmp_path: Path
 ) -> None:
@@ -94,12 +94,12 @@ def test_servers_give_the_results_of_this_process(
     assert same(here, there)
     rows, _ = results(there)
     ages = [row.get("sampling/weights_age/max") for row in rows[1:]]
-    assert ages == {0: [None] * STEPS, 2: [0, 1, 2, 2]}[staleness]
+    assert ages == {0: [None] * STEPS, 2: [0, 1, 2]}[staleness]
     versions = [
         pq.read_table(file, columns=["weights_version"]).to_pydict()["weights_version"]
         for file in sorted((there / "rollouts").glob("step-*.parquet"))
     ]
-    expected = {0: [0, 1, 2, 3], 2: [0, 0, 0, 1]}[staleness]
+    expected = {0: [0, 1, 2], 2: [0, 0, 0]}[staleness]
     assert versions == [[version] * 6 for version in expected]
     assert not [*(tmp_path / "weights").iterdir()]
 
@@ -114,7 +114,7 @@ def test_problems_that_dynamic_sampling_adds_are_drawn_with_the_newest_weights(
     rl.run(stage(folder, served_by(server, tmp_path, staleness=2), **table), context_in(there))
     assert same(here, there)
     means = [row["sampling/weights_age/mean"] for row in results(here)[0][1:]]
-    assert any(mean < 2 for mean in means[2:]), means
+    assert means[2] < 2, means
 
 
 def test_without_staleness_and_servers_nothing_is_recorded_besides(
@@ -134,12 +134,11 @@ def test_a_stage_that_draws_ahead_resumes_as_if_never_stopped(
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     table = {"minibatches": minibatches, "steps": STEPS * minibatches}
     rl.run(stage(folder, {"staleness": 2}, **table), context_in(whole))
-    # Stopped after one rollout in this process and after two more on servers: the buffer goes along.
-    for rollouts, count in ({"staleness": 2}, 1), (served_by(server, tmp_path, staleness=2), 2):
+    # Stopped after one rollout in this process and after one more on servers: the buffer goes along.
+    for rollouts in {"staleness": 2}, served_by(server, tmp_path, staleness=2):
         training = ReinforcementLearning(stage(folder, rollouts, **table), context_in(stopped))
         training.resume()
-        for _ in range(count):
-            training.train_on_rollout()
+        training.train_on_rollout()
         training.save()
         training.close()
     rl.run(stage(folder, {"staleness": 2}, **table), context_in(stopped))

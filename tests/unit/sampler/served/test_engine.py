@@ -21,7 +21,7 @@ from tests.unit.rollout_servers import Server, engine_of, sampler_over, serving
 from tests.unit.sampler_models import make, requests
 
 PARAMS = SamplingParams(12, frozenset({3, 5}))
-REQUESTS = requests(12)
+REQUESTS = requests(7)
 
 
 @pytest.fixture(scope="module")
