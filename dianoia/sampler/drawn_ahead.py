@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dianoia.base.records import Completion, Problem, Rollout, SamplingParams
-from dianoia.learner.lora import MergedWeights
+from dianoia.learner.lora import AdaptedWeights, MergedWeights
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.rollouts import RolloutSampler
 
@@ -98,8 +98,9 @@ class DrawnAhead:
 
 def copied(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Return weights as they are now, in the main memory; those that adapters leave frozen are shared."""
-    if isinstance(weights, MergedWeights):
-        return weights.copy()
+    adapted = weights.adapted() if isinstance(weights, MergedWeights) else weights
+    if isinstance(adapted, AdaptedWeights):
+        return adapted.copy()
     # Tied parameters are one tensor under two names, and stay so.
     copies: dict[int, Tensor] = {}
     return {

@@ -33,6 +33,8 @@ from dianoia.learner.supervised import SupervisedLearner
 from dianoia.models.endpoint import sent_key
 from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
+from dianoia.sampler.first_rank import FirstRankSampler
+from dianoia.sampler.interface import Sampler
 from dianoia.sampler.native.weights import refusal
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
 from dianoia.sampler.served.engine import ServedSampler
@@ -155,7 +157,21 @@ class StageContext(Context):
         if not rollouts.served:
             return self.sampler(start, config.template, slots=sampling.slots, dtype=sampling.dtype)
         self._report_template(start, config.template)
-        served = ServedSampler(
+        if self.sharding is not None and config.lora is not None and rollouts.lora == "adapter":
+            raise ConfigError(
+                f'stages.{self.name}.rollouts.lora = "adapter": the adapters of a model in shards are sent merged; set '
+                'rollouts.lora = "merged", or shard = "none"'
+            )
+        group = ranks()
+        sampler: Sampler | None = self._served(start, config) if group.writes else None
+        if sampler is None or group.size > 1:
+            vocabulary = start.model.config.get_text_config().vocab_size
+            sampler = FirstRankSampler(sampler, vocabulary, group)
+        return RolloutSampler(sampler, start.prompts(self.template(config.template)))
+
+    def _served(self, start: StartModel, config: RLStage) -> ServedSampler:
+        sampling, rollouts = config.sampling, config.rollouts
+        return ServedSampler(
             start.model.config,
             start.tokenizer,
             start.model.state_dict(),
@@ -169,7 +185,6 @@ class StageContext(Context):
             on_cpu=self.device.type == "cpu",
             report=self.print_line,
         )
-        return RolloutSampler(served, start.prompts(self.template(config.template)))
 
     def _report_template(self, start: StartModel, template: str | None) -> None:
         template_used, trained = (

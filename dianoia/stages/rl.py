@@ -75,7 +75,9 @@ class ReinforcementLearning(Training):
         self.roller = context.rollout_sampler(self.start, config)
         self.ahead: DrawnAhead | None = None
         if config.rollouts.staleness:
-            self.ahead = DrawnAhead(self.roller, in_background=config.rollouts.served)
+            # Several ranks exchange completions, which only one thread of each may do.
+            alone = ranks().size == 1
+            self.ahead = DrawnAhead(self.roller, in_background=config.rollouts.served and alone)
         self.begun: deque[tuple[dict[str, int], dict[str, int]]] = deque()
         """Positions and counts of the problems of each rollout that is drawn ahead."""
         self.rollouts_done = 0

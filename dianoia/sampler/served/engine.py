@@ -18,7 +18,7 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.config import LoRASettings, RolloutSettings
-from dianoia.learner.lora import MergedWeights
+from dianoia.learner.lora import AdaptedWeights, MergedWeights
 from dianoia.sampler.interface import (
     OnFinish,
     SamplerStats,
@@ -200,13 +200,14 @@ class ServedSampler:
         """Write a version: as an adapter, where the weights have adapters and servers get them so."""
         self._published += 1
         label = f"{self._label}-{number}-{self._published}"
-        if self._adapts and isinstance(weights, MergedWeights):
-            return self._adapter(label, number, weights)
+        adapted = weights.adapted() if isinstance(weights, MergedWeights) else weights
+        if self._adapts and isinstance(adapted, AdaptedWeights):
+            return self._adapter(label, number, adapted)
         return WeightVersion(
             number, label, self._folders.write(label, weights), self._proof(weights)
         )
 
-    def _adapter(self, label: str, number: int, weights: MergedWeights) -> WeightVersion:
+    def _adapter(self, label: str, number: int, weights: AdaptedWeights) -> WeightVersion:
         base = str(self._config.name_or_path or "")
         folder = self._folders.write_adapter(label, weights.adapters, base)
         return WeightVersion(number, label, folder, self._proof(weights), "adapter")
@@ -228,7 +229,7 @@ class ServedSampler:
     def _trial_of(self, version: WeightVersion) -> Joining:
         weights, label = version.proof.weights, f"{version.label}-trial"
         if version.kind == "adapter":
-            assert isinstance(weights, MergedWeights)
+            assert isinstance(weights, AdaptedWeights)
             own = WeightVersion(0, label, version.folder, self._proof(weights.frozen), "base")
             return [(own, None), (self._adapter(label, 0, changed_adapters(weights)), None)]
         changed = ChangedWeights(weights, self._model.is_tied)

@@ -19,7 +19,7 @@ from transformers import PretrainedConfig
 
 from dianoia.base.errors import EndpointError
 from dianoia.base.records import Completion, SamplingParams
-from dianoia.learner.lora import Adapters, MergedWeights
+from dianoia.learner.lora import AdaptedWeights, Adapters
 from dianoia.sampler.served.streamed_model import HEAD, StreamedModel, head_of
 from dianoia.sampler.served.token_route import TokenRequest
 
@@ -206,13 +206,13 @@ class ChangedWeights(Mapping[str, Tensor]):
         return len(self._weights)
 
 
-def changed_adapters(weights: MergedWeights) -> MergedWeights:
+def changed_adapters(weights: AdaptedWeights) -> AdaptedWeights:
     """Return the weights with adapters of which every one is far from 0, as those of a new model are."""
     adapters = weights.adapters
     matrices = {
         name: (A.detach(), B.detach() + _pattern(B)) for name, (A, B) in adapters.matrices.items()
     }
-    return MergedWeights(weights.frozen, Adapters(matrices, adapters.settings))
+    return AdaptedWeights(weights.frozen, Adapters(matrices, adapters.settings))
 
 
 def _pattern(matrix: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ interrupted anywhere in it.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -73,19 +74,26 @@ async def load(server: ServerConnection, version: WeightVersion) -> None:
     # Requests that are under way, which can only be somebody else's, end under the old weights.
     await server.call("/pause?mode=wait")
     try:
-        arguments = {"weights_path": str(version.folder)}
-        try:
-            await server.call("/collective_rpc", {"method": "reload_weights", "kwargs": arguments})
-        except NoAnswer as error:
-            raise NoAnswer(
-                f"{error} (while it loaded {version.folder}; vLLM's engine ends if it cannot read a folder, so servers have to "
-                "see the folder of rollouts.weights under the same path)"
-            ) from None
+        await _reload(server, version)
         await _reset_prefix_cache(server)
         await server.call("/update_weight_version", {"new_version": version.label})
-    finally:
-        # Also after an error: a server that others use must not stay paused.
-        await server.call("/resume")
+    except BaseException:
+        # A server that others use must not stay paused; one that has ended has nothing to say to that.
+        with suppress(NoAnswer):
+            await server.call("/resume")
+        raise
+    await server.call("/resume")
+
+
+async def _reload(server: ServerConnection, version: WeightVersion) -> None:
+    arguments = {"weights_path": str(version.folder)}
+    try:
+        await server.call("/collective_rpc", {"method": "reload_weights", "kwargs": arguments})
+    except NoAnswer as error:
+        raise NoAnswer(
+            f"{error} (while it loaded {version.folder}; vLLM's engine ends if it cannot read a folder, so servers have to see the "
+            "folder of rollouts.weights under the same path)"
+        ) from None
 
 
 async def _reset_prefix_cache(server: ServerConnection) -> None:

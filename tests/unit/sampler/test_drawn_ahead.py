@@ -9,7 +9,7 @@ import torch
 
 from dianoia.base.records import Completion, Problem, Request, SamplingParams
 from dianoia.config import LoRASettings
-from dianoia.learner.lora import adapters, add_adapters, merged_weights
+from dianoia.learner.lora import MergedWeights, adapters, add_adapters
 from dianoia.sampler.drawn_ahead import AheadBatch, DrawnAhead, copied
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.rollouts import RolloutSampler
@@ -115,7 +115,7 @@ def test_copies_do_not_change_with_the_learner_and_share_what_is_frozen() -> Non
             parameter.add_(1)
     assert all(torch.equal(weights[name], tensor) for name, tensor in before.items())
     add_adapters(model, LoRASettings(rank=2), seed=1)
-    live = merged_weights(model)
+    live = MergedWeights(model)
     copy = copied(live)
     name = "model.layers.0.mlp.up_proj.weight"
     old = copy[name]

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import ConfigError, EndpointError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.config import LoRASettings
-from dianoia.learner.lora import MergedWeights, adapters, add_adapters, merged_weights
+from dianoia.learner.lora import MergedWeights, adapters, add_adapters
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.serve.rollout_engine import RolloutEngine
@@ -311,7 +311,7 @@ def test_adapters_are_loaded_by_versions_beside_the_weights_of_the_start(tmp_pat
         sampler_over([server], model, tmp_path, lora=lora) as sampler,
     ):
         add_adapters(model, lora, seed=1)
-        weights = merged_weights(model)
+        weights = MergedWeights(model)
         sampler.load(WeightUpdate(0, weights))
         sampler.pull()
         with torch.no_grad():
@@ -340,7 +340,7 @@ def test_adapters_of_another_model_are_refused(tmp_path: Path) -> None:
         sampler_over(servers, model, tmp_path, lora=lora) as sampler,
     ):
         add_adapters(model, lora, seed=1)
-        sampler.load(WeightUpdate(0, merged_weights(model)))
+        sampler.load(WeightUpdate(0, MergedWeights(model)))
         with pytest.raises(
             EndpointError, match="start it from the model that the stage starts from"
         ):
