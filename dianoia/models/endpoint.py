@@ -180,6 +180,11 @@ def endpoint_key(settings: EndpointSettings) -> str | None:
     return key
 
 
+def certificates() -> ssl.SSLContext:
+    """Return the certificates that the environment names, for a client of httpx. Raises OSError if they cannot be read."""
+    return _certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
 @lru_cache(maxsize=1)
 def _certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
     """Return the certificates that the environment's SSL_CERT_FILE and SSL_CERT_DIR name, read once: it takes 15 ms.
@@ -250,11 +255,8 @@ class Endpoint:
         """Return an HTTP client. Raises EndpointError if the environment's proxies or certificates are unusable."""
         limits = httpx2.Limits(max_connections=self.settings.concurrency)
         try:
-            certificates = _certificates(
-                os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-            )
             return httpx2.AsyncClient(
-                verify=certificates, timeout=self.settings.timeout, limits=limits
+                verify=certificates(), timeout=self.settings.timeout, limits=limits
             )
         except (ValueError, OSError, ImportError, httpx2.InvalidURL) as error:
             raise EndpointError(

@@ -12,7 +12,7 @@ import httpx2
 
 from dianoia.base.errors import ConfigError, EndpointError
 from dianoia.config import RolloutSettings
-from dianoia.models.endpoint import sent_key
+from dianoia.models.endpoint import certificates, sent_key
 from dianoia.models.vllm_environment import vllm_program
 
 _SECONDS = 5.0
@@ -60,7 +60,7 @@ def _is_here(url: str) -> bool:
 
 def _check_answers(where: str, settings: RolloutSettings) -> None:
     reasons = []
-    with httpx2.Client(timeout=_SECONDS, trust_env=False) as client:
+    with httpx2.Client(verify=certificates(), timeout=_SECONDS, trust_env=False) as client:
         for url in settings.servers:
             try:
                 status = client.get(f"{url.rstrip('/')}/health").status_code

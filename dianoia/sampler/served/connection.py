@@ -14,7 +14,7 @@ import httpx2
 
 from dianoia.base.bounded_json import UnreadableJSON, parse_json
 from dianoia.base.errors import ConfigError, EndpointError
-from dianoia.models.endpoint import Bounds, ExchangeFailed, Reply, post
+from dianoia.models.endpoint import Bounds, ExchangeFailed, Reply, certificates, post
 
 _MAX_REPLY = 256 * 2**20
 """Bytes of a reply: about 100 per token."""
@@ -71,7 +71,9 @@ class ServerConnection:
         # Two more than there are requests: the state of a busy server can be asked for.
         limits = httpx2.Limits(max_connections=self.concurrency + 2)
         timeout = httpx2.Timeout(self.timeout, connect=_CONNECT)
-        self._client = httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=False)
+        self._client = httpx2.AsyncClient(
+            verify=certificates(), timeout=timeout, limits=limits, trust_env=False
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -34,11 +34,13 @@ class _Ranks(RankGroup):
 
 def on_two_ranks(sampler: Any, asked: list[Request]) -> list[Any]:
     shared, ready, results = [], threading.Event(), [None, None]
+    # Before the threads: they share one generator of random numbers.
+    weights = make("qwen3", 1).state_dict()
 
     def run(rank: int) -> None:
         group = _Ranks(rank, shared, ready)
         ranked = FirstRankSampler(sampler if rank == 0 else None, 50, group)
-        ranked.load(WeightUpdate(2, make("qwen3", 1).state_dict()))
+        ranked.load(WeightUpdate(2, weights))
         try:
             results[rank] = ranked.generate(asked, PARAMS)
         except Stopped as reason:
