@@ -284,7 +284,7 @@ def test_a_prefix_cache_that_was_not_emptied_is_noticed(
 
 
 def test_a_tied_head_that_stays_old_is_noticed_where_the_servers_checksum_says_match(
-    model: Any, requests: list[Request], tmp_path: Path
+    model: Any, requests: list[Request], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tied = {name: t for name, t in model.state_dict().items() if name != "lm_head.weight"}
     (tmp_path / "tied").mkdir()
@@ -293,15 +293,28 @@ def test_a_tied_head_that_stays_old_is_noticed_where_the_servers_checksum_says_m
         vllm(folder, tmp_path / "tied.txt", WHOLE) as address,
         sampler_over([address], model, tmp_path) as sampler,
     ):
+        # Our folders have a head of their own, which even a server of a tied model loads.
         sampler.load(WeightUpdate(0, model.state_dict()))
+        completions = sampler.generate(requests, PARAMS)
+        assert gap(model, model.state_dict(), requests, completions) < 1e-4
+        # An ordinary checkpoint of the model has none.
+        weights = changed(model)
+
+        def write(name: str, _: object) -> Path:
+            (sampler._folders.folder / name).mkdir()
+            return folder_of(weights, sampler._folders.folder / name)
+
+        monkeypatch.setattr(sampler._folders, "write", write)
+        monkeypatch.setattr(sampler._folders, "read", lambda _: model.state_dict())
+        sampler.load(WeightUpdate(1, weights))
         with pytest.raises(EndpointError, match="new weights with the old output head"):
-            sampler.generate(requests, PARAMS)
+            sampler.pull()
         sums = post(f"{address}/weight_checker", {"action": "checksum"})
         verdict = post(
             f"{address}/weight_checker", {"action": "compare", "baseline": sums["checksums"]}
         )
-        empty = "e3b0c442"  # SHA-256 of nothing: weights that were packed away
         assert verdict["match"] is True
+        empty = "e3b0c442"  # SHA-256 of nothing: weights that were packed away
         assert any(value.startswith(empty) for value in sums["checksums"].values())
 
 
@@ -321,14 +334,7 @@ def test_chunked_prefill_is_refused_and_a_path_that_is_not_there_is_named(
         async def load() -> None:
             connection = ServerConnection(address, concurrency=1, timeout=60, key=None)
             async with connection:
-                try:
-                    await weight_load.load(connection, version)
-                finally:
-                    for _ in range(100):
-                        if not await connection.is_healthy():
-                            break
-                        await asyncio.sleep(0.1)
-                    assert not await connection.is_healthy(), "its engine has ended"
+                await weight_load.load(connection, version)
 
         with pytest.raises(
             NoAnswer, match="see the folder of rollouts.weights under the same path"
@@ -346,7 +352,7 @@ def test_bfloat16_is_within_its_rounding(
         vllm(untied, tmp_path / "bfloat16.txt", WHOLE, dtype="bfloat16") as address,
         sampler_over([address], model, tmp_path) as sampler,
     ):
-        weights = changed(model)
+        weights = model.state_dict()
         sampler.load(WeightUpdate(0, weights))
         completions = sampler.generate(requests, PARAMS)
         pairs = [
@@ -357,7 +363,7 @@ def test_bfloat16_is_within_its_rounding(
         gaps = [
             abs(a - b) for x, y in zip(own, served, strict=True) for a, b in zip(x, y, strict=True)
         ]
-        assert sum(gaps) / len(gaps) < 5e-2 and sorted(gaps)[int(0.99 * len(gaps))] < 5e-2
+        assert sum(gaps) / len(gaps) < 5e-3 and sorted(gaps)[int(0.99 * len(gaps))] < 5e-2
 
 
 def test_adapters_are_those_of_the_learner(

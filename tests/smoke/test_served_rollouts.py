@@ -62,7 +62,7 @@ def servers_of(folder: Path) -> list[int]:
             log = Path(process / "fd" / "1").readlink()
         except (OSError, ValueError):
             continue
-        if b"--rollouts" in words and str(folder) in log:
+        if b"--rollouts" in words and folder in log.parents:
             mine.append(int(process.name))
     return mine
 
