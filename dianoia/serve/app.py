@@ -83,9 +83,9 @@ class _Direct:
         except ApiError as error:
             response = error.response()
         except HTTPException as error:
-            response = await _http_error(request, error)
+            response = await http_error(request, error)
         except Exception as error:  # noqa: BLE001 - the log has it
-            response = await _failure(request, error)
+            response = await failure(request, error)
         await response(scope, receive, send)
 
 

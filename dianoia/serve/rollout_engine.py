@@ -52,6 +52,9 @@ class RolloutEngine:
         self._changing = asyncio.Lock()
         self._loads = 0
 
+    def serve_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See `running.Closable`: all calls come from this loop, so there is nothing to note."""
+
     def close(self) -> None:
         """End all sessions; samples under way are aborted. Called in the event loop, or where there is none."""
         for line in self._lines.values():
@@ -242,15 +245,18 @@ class _Line:
         self._handles[handle] = future
         try:
             return await future
+        except asyncio.CancelledError:
+            handle.cancel()
+            raise
         finally:
             del self._handles[handle]
-            handle.cancel()
 
     def abort(self) -> None:
         """End all samples without a completion."""
-        for future in self._handles.values():
+        for handle, future in self._handles.items():
             if not future.done():
                 future.set_result(None)
+                handle.cancel()
 
     def load(self, update: WeightUpdate) -> None:
         """Take new weights; nothing is drawn meanwhile. Raises ApiError (400) for others than the model's."""
@@ -271,11 +277,14 @@ class _Line:
     def _opened(self) -> Any:
         if isinstance(self._sampler, NativeSampler) and self._sampler.has_sessions:
             return self._sampler.session(self._context, self._context)
-        return SerialSession(self._sampler)
+        return SerialSession(self._sampler, lambda: None)
 
 
 class _Ended:
     """Listens to a sample's end, from the threads of a session."""
+
+    wants_tokens = False
+    """See `Listener`."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Completion | None]"

@@ -4,7 +4,6 @@ In: a `RolloutEngine` and who may ask. Out: an ASGI application. Every route but
 refused by name; vLLM ignores those that it does not know.
 """
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -154,7 +153,7 @@ def _bound(engine: RolloutEngine, endpoint: Endpoint) -> Callable[[Request], Awa
 
 
 async def _read(request_type: type[B], http: Request) -> B:
-    body = await read_json(http)
+    body = read_json(await http.body())
     if not isinstance(body, dict):
         raise ApiError(400, "The body has to be a JSON object.")
     try:
@@ -179,9 +178,7 @@ async def _generate(engine: RolloutEngine, http: Request, timeout: float) -> dic
     drawing = engine.draw(name, tuple(request.token_ids), params, fields.seed)
     try:
         # A client that goes away frees its slot.
-        work = while_connected(http.receive, drawing)
-        async with asyncio.timeout(timeout):
-            completion, version = await work
+        completion, version = await while_connected(http.receive, drawing, timeout)
     except TimeoutError:
         raise timed_out(timeout) from None
     return {

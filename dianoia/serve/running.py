@@ -67,6 +67,10 @@ def bound_socket(host: str, port: int) -> socket.socket:
 class Closable(Protocol):
     """What answers requests: models behind the API, or a server of rollouts."""
 
+    def serve_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take note of the event loop in which requests are answered."""
+        ...
+
     def close(self) -> None:
         """Cancel all requests and end the threads."""
         ...
@@ -174,7 +178,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
-        self._service.engine.serve_in(asyncio.get_running_loop())
+        self._service.serve_in(asyncio.get_running_loop())
         # `ready` prints the address, so it comes behind: a script that reads the line may ask at once.
         await super().startup(sockets)
         self._ready()

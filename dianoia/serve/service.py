@@ -4,6 +4,7 @@ In: checkpoints. Out: a `Model` by the name that a request gives, submitted gene
 format that Prometheus reads.
 """
 
+import asyncio
 import secrets
 import threading
 import time
@@ -130,6 +131,10 @@ class Service:
         # Guards `_models`: two first requests at a time must not load one model twice.
         self._loading = threading.Lock()
         self.engine = Engine({}, max_waiting=options.max_waiting, context=options.context)
+
+    def serve_in(self, loop: asyncio.AbstractEventLoop) -> None:
+        """See `running.Closable`."""
+        self.engine.serve_in(loop)
 
     def close(self) -> None:
         """Cancel all requests and end the threads."""
