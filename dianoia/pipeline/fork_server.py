@@ -53,6 +53,8 @@ class ForkServer:
             self._process = subprocess.Popen(
                 _command("serve", server_end.fileno(), locks, FORKS),
                 stdin=subprocess.DEVNULL,
+                # PyTorch would print a C++ stack for each rank whose connection breaks; the command says what happened.
+                env={"TORCH_CPP_LOG_LEVEL": "ERROR", **os.environ},
                 pass_fds=[server_end.fileno(), *locks],
             )
         self._is_idle = True
