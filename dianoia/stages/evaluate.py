@@ -9,8 +9,9 @@ problems whose samples it has written to `state/`. Left out: few-shot prompts, w
 import itertools
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from dianoia.base.stopping import sampling_may_be_given_up
 from dianoia.base.streams import Stream, stream_key
 from dianoia.config.evaluate import EvaluateStage
 from dianoia.distributed.group import ranks
+from dianoia.distributed.shares import share_out
 from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
 from dianoia.judge.judge import evaluation_judge
@@ -36,6 +38,9 @@ from dianoia.storage.rollout_table import read_completions, write_completions, w
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.template import Template
 from dianoia.text.template_fit import better_template
+
+Job = tuple[str, str]
+"""A domain, and what of it is computed."""
 
 
 def run(config: EvaluateStage, context: StageContext) -> None:
@@ -121,14 +126,26 @@ def _evaluate(
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
     other = model.other_template(name, context.template(config.template_of(name)))
-    diagnoses = _diagnoses(domains, roller.template, other)
+    measure = partial(_estimates, count_tokens=roller.count_tokens, pass_at=config.pass_at)
+    # Each takes time by its groups, so ranks share them out.
+    jobs: dict[Job, tuple[Callable[[], Any], int]] = {}
+    for domain, members in domains.items():
+        jobs[domain, "estimates"] = partial(measure, members), len(members)
+        jobs[domain, "diagnoses"] = partial(_diagnoses, domain, members, roller.template, other), 1
+        for difficulty, part in by_difficulty(members).items():
+            jobs[domain, f"difficulty {difficulty}"] = partial(measure, part), len(part)
+    results = _results(jobs)
+    diagnoses = [row for domain in domains for row in results[domain, "diagnoses"]]
     for row in diagnoses:
         message = f"{row['code']}: {row['message']}. {row['advice']}"
         context.print_line(f"{name} on {row['domain']}: {message}")
     return {
-        "evaluations": _table(domains, roller.count_tokens, config.pass_at),
+        "evaluations": {domain: results[domain, "estimates"] for domain in domains},
         "by_difficulty": {
-            domain: _table(by_difficulty(members), roller.count_tokens, config.pass_at)
+            domain: {
+                difficulty: results[domain, f"difficulty {difficulty}"]
+                for difficulty in by_difficulty(members)
+            }
             for domain, members in domains.items()
         },
         "verdicts": count_verdicts(
@@ -139,33 +156,36 @@ def _evaluate(
     }
 
 
+def _results(jobs: Mapping[Job, tuple[Callable[[], Any], int]]) -> dict[Job, Any]:
+    """Return the result of each job on every rank; a job is a function and its cost."""
+
+    def run_all(mine: Sequence[Callable[[], Any]]) -> list[Any]:
+        return [function() for function in mine]
+
+    functions, costs = zip(*jobs.values(), strict=True) if jobs else ((), ())
+    return dict(zip(jobs, share_out(functions, run_all, costs, "gather estimates"), strict=True))
+
+
 def _diagnoses(
-    domains: Mapping[str, Sequence[Group]], template: Template, trained: str | None
+    domain: str, groups: Sequence[Group], template: Template, trained: str | None
 ) -> list[dict[str, Any]]:
-    """Return the diagnoses of a checkpoint's answers, by domain, as rows of `diagnoses.jsonl`.
+    """Return the diagnoses of a checkpoint's answers in a domain, as rows of `diagnoses.jsonl`.
 
     `trained`: the name of the template that the checkpoint was trained under, if that is another one.
     """
-    rows = []
-    for domain, groups in domains.items():
-        # Truncated responses say nothing about the form of an answer.
-        ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
-        batch = summarize(0, groups, None, one_answer=one_answer(groups))
-        diagnoses = diagnose_evaluation(batch, better_template(ended, template), trained)
-        rows += [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
-    return rows
+    # Truncated responses say nothing about the form of an answer.
+    ended = [r.text for g in groups for r in g.rollouts if r.completion.stopped]
+    batch = summarize(0, groups, None, one_answer=one_answer(groups))
+    diagnoses = diagnose_evaluation(batch, better_template(ended, template), trained)
+    return [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
 
 
-def _table(
-    parts: Mapping[str, Sequence[Group]], count_tokens: TokenCounter, pass_at: Sequence[int]
+def _estimates(
+    groups: Sequence[Group], count_tokens: TokenCounter, pass_at: Sequence[int]
 ) -> dict[str, Any]:
-    """Return the estimates of each part (a domain, a difficulty) by metric."""
+    """Return the estimates of some problems by metric."""
     return {
-        part: {
-            metric: asdict(value)
-            for metric, value in measures(groups, count_tokens, pass_at).items()
-        }
-        for part, groups in parts.items()
+        metric: asdict(value) for metric, value in measures(groups, count_tokens, pass_at).items()
     }
 
 
