@@ -101,6 +101,9 @@ def copied(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     adapted = weights.adapted() if isinstance(weights, MergedWeights) else weights
     if isinstance(adapted, AdaptedWeights):
         return adapted.copy()
+    if isinstance(weights, MergedWeights):
+        # In shards: gathered when it is read, a tensor may have the address of one that is gone.
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
     # Tied parameters are one tensor under two names, and stay so.
     copies: dict[int, Tensor] = {}
     return {
