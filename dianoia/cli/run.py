@@ -1,6 +1,7 @@
 """`dianoia run`: plans a recipe, runs its stages and prints the results."""
 
 import argparse
+import os
 import shlex
 import sys
 import time
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     # The type has no public name.
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
+TYPED_COMMAND = "DIANOIA_TYPED_COMMAND"
+"""Variable with the command that a user typed, in processes that it has started on other machines."""
 _MIN_ADDRESSES = 1e9
 """Bytes of address space that importing PyTorch takes."""
 _NO_LOCKS = "this file system has no locks, so a second command would not be noticed; start none in this folder"
@@ -60,6 +63,8 @@ class RunOptions:
     """`--ranks`: processes that run a stage together on a CPU."""
     gpus: int | str | None = None
     """`--gpus`: GPUs that run a stage together, a process each; `all` of this machine; None: one, or the CPU."""
+    cluster: str | None = None
+    """`--cluster`: the cluster on whose nodes the processes run; None: this machine."""
     local_ranks: int = 1
     """Processes of this machine among them, once they are counted."""
     only: tuple[str, ...] = ()
@@ -87,6 +92,7 @@ class RunOptions:
             jobs=arguments.jobs,
             ranks=arguments.ranks,
             gpus=arguments.gpus,
+            cluster=arguments.cluster,
             only=tuple(name.strip() for option in arguments.only for name in option.split(",")),
             start=arguments.start,
             force=arguments.force,
@@ -136,6 +142,11 @@ def add_parser(commands: "Commands") -> None:
         help="run up to N stages at the same time, over all seeds (default: 1; 0: one per core, at most 4)",
     )
     add_rank_options(parser)
+    parser.add_argument(
+        "--cluster",
+        metavar="ray[=HOST:PORT]",
+        help="the processes of --gpus or --ranks run on the nodes of this Ray cluster",
+    )
     _add_stage_selection(parser)
     _add_plan_options(parser)
     parser.set_defaults(command=run)
@@ -234,13 +245,18 @@ def _jobs(text: str) -> int:
 # The command ---------------------------------------------------------------------------------------
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace) -> int | None:
     """Plan a recipe and, unless it is a dry run, run it and print its results. With seeds: one run per seed."""
     options = RunOptions.parsed(arguments)
+    if options.cluster is not None:
+        from dianoia.cli.cluster_run import run_on_cluster
+
+        return run_on_cluster(options)
     with _execution(options) as (run_stages, outcomes):
         run_stages()
     if options.json:
         print_json(outcomes if options.seeds else outcomes[0])
+    return None
 
 
 def execute(
@@ -296,7 +312,7 @@ def _execution(
         if options.json:  # a reward function may print
             locks.enter_context(redirect_stdout(sys.stderr))
         with _followed(planned):
-            typed = command or _command_line()
+            typed = command or command_line()
             run_stages = partial(
                 run_recipes, planned, options.jobs, executor, typed, console, ranks
             )
@@ -536,6 +552,6 @@ def _print_claims(runs: Sequence[RunOptions]) -> None:
         claims([options.out for options in runs if options.out is not None])
 
 
-def _command_line() -> str:
+def command_line() -> str:
     """Return the command as it was typed, for `run.json`."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return os.environ.get(TYPED_COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

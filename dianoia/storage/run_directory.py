@@ -30,6 +30,7 @@
 Times have keys that end in `seconds` or `_per_second`. Nothing else differs between two runs of one seed on one machine.
 """
 
+import os
 import platform
 import shutil
 import subprocess
@@ -52,6 +53,8 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pyd
 
 STEP_FILE = "at.json"
 """File in the folder of a state: its optimizer step, readable without torch."""
+SHIPPED_VERSION = "DIANOIA_SHIPPED_VERSION"
+"""Variable with the version of a copy of the package that was made from a checkout for another machine."""
 OLD = ".old"
 """Name of the folder, next to those of stages, that keeps the folders of stages before they were re-run."""
 
@@ -288,7 +291,7 @@ def code_version() -> str:
     root = Path(dianoia.__file__).parents[1]
     # An installed package has no .git; the folder above it may belong to another repository.
     if not (root / ".git").exists():
-        return dianoia.__version__
+        return os.environ.get(SHIPPED_VERSION, dianoia.__version__)
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
     changed = "+changes" if _git(root, "status", "--porcelain", "--", "dianoia") else ""
     return f"{dianoia.__version__}+{commit}{changed}" if commit else dianoia.__version__
