@@ -1,9 +1,11 @@
 """What several tests need: a tiny base made by the real `pretrain` stage, recipes, the command line."""
 
+import fcntl
 import gc
 import json
 import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -116,14 +118,53 @@ def _no_power_cut() -> Iterator[None]:
         yield
 
 
+Make = Callable[[Path], None]
+"""Writes into an empty folder."""
+
+
 @pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Hugging Face folder with a base model that knows next to nothing."""
-    folder = tmp_path_factory.mktemp("tiny-base")
-    recipe = folder / "base.toml"
-    recipe.write_text(TINY_BASE, encoding="utf-8")
-    assert main(["run", str(recipe), "--out", str(folder / "run")]) == 0
-    return folder / "run" / "stages" / "base" / "checkpoint"
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Make], Path]:
+    """A folder that the first of xdist's workers makes; every worker reads that one, so nothing may change it."""
+    session = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        session = session.parent
+
+    def folder(name: str, make: Make) -> Path:
+        result, mark = session / f"made-{name}", session / f"made-{name}.done"
+        with (session / f"made-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not mark.exists():
+                shutil.rmtree(result, ignore_errors=True)  # of a worker that failed at it
+                result.mkdir()
+                make(result)
+                mark.touch()
+        return result
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def copy_of(
+    made_once: Callable[[str, Make], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, Make], Path]:
+    """A copy for this worker of a folder that is made once, such as one with a run, whose lock only one command may hold."""
+
+    def folder(name: str, make: Make) -> Path:
+        return shutil.copytree(made_once(name, make), tmp_path_factory.mktemp(name) / "copy")
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(made_once: Callable[[str, Make], Path]) -> Path:
+    """A Hugging Face folder with a base model that knows next to nothing; for reading only."""
+
+    def make(folder: Path) -> None:
+        recipe = folder / "base.toml"
+        recipe.write_text(TINY_BASE, encoding="utf-8")
+        assert main(["run", str(recipe), "--out", str(folder / "run")]) == 0
+
+    return made_once("tiny-base", make) / "run" / "stages" / "base" / "checkpoint"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from dianoia.base import stopping
 from dianoia.cli import main
 from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.native.engine import NativeSampler
-from tests.conftest import TINY_ZERO
+from tests.conftest import TINY_ZERO, Make
 from tests.smoke.commands import SECONDS, Command, fresh, run_command
 from tests.smoke.killing import assert_same
 
@@ -54,13 +54,16 @@ def said(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
 
 
 @pytest.fixture(scope="module")
-def long_zero(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path]:
+def long_zero(copy_of: Callable[[str, Make], Path], tiny_base: Path) -> tuple[Path, Path]:
     """A recipe of twelve rollouts, with a state after ten of them, and its run, never stopped."""
-    folder = tmp_path_factory.mktemp("long")
-    recipe = folder / "zero.toml"
-    recipe.write_text(MANY.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
-    assert main(["run", str(recipe), "--out", str(folder / "run")]) == 0
-    return recipe, folder / "run"
+
+    def make(folder: Path) -> None:
+        recipe = folder / "zero.toml"
+        recipe.write_text(MANY.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
+        assert main(["run", str(recipe), "--out", str(folder / "run")]) == 0
+
+    folder = copy_of("long-zero", make)
+    return folder / "zero.toml", folder / "run"
 
 
 def mount(*options: str) -> None:

@@ -16,6 +16,7 @@ from dianoia.cli import main
 from dianoia.pipeline import fork_server
 from dianoia.storage.lock import LOCK_FILE, lock_directory
 from dianoia.storage.run_directory import RunDirectory
+from tests.conftest import Make
 from tests.smoke.commands import Command
 from tests.smoke.killing import arguments, assert_same
 
@@ -84,13 +85,16 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path]:
+def whole(copy_of: Callable[[str, Make], Path], tiny_base: Path) -> tuple[Path, Path]:
     """A recipe whose stages depend on one another here and there, and its run, one stage after another."""
-    folder = tmp_path_factory.mktemp("graph")
-    recipe = folder / "graph.toml"
-    recipe.write_text(RECIPE.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
-    assert main(arguments(recipe, folder / "run")) == 0
-    return recipe, folder / "run"
+
+    def make(folder: Path) -> None:
+        recipe = folder / "graph.toml"
+        recipe.write_text(RECIPE.replace("{base}", tiny_base.as_posix()), encoding="utf-8")
+        assert main(arguments(recipe, folder / "run")) == 0
+
+    folder = copy_of("graph", make)
+    return folder / "graph.toml", folder / "run"
 
 
 def states(run: Path) -> dict[str, str]:

@@ -6,13 +6,14 @@ By default: in the middle of three of them. Marked slow: of the rest, and right 
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dianoia.cli import main
+from tests.conftest import Make
 from tests.smoke.killing import (
     arguments,
     assert_same,
@@ -153,24 +154,30 @@ def written(path: Path, rows: Sequence[dict[str, Any]]) -> str:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Path]:
+def whole(copy_of: Callable[[str, Make], Path], tiny_base: Path) -> tuple[Path, Path]:
     """A recipe with these stages, and its run, never stopped."""
-    folder, draw = tmp_path_factory.mktemp("r1"), random.Random(2)
-    texts = [" ".join(draw.choices(["two", "six", "apple", "box"], k=4)) for _ in range(48)]
-    pairs = [
-        {"prompt": f"Say {n}", "chosen": f"Alice {text}", "rejected": f"apple {text}"}
-        for n, text in enumerate(texts)
-    ]
-    labels = [{"prompt": f"Do {n}", "response": t, "label": n % 2} for n, t in enumerate(texts)]
-    files = {
-        "base": tiny_base.as_posix(),
-        "pairs": written(folder / "pairs.jsonl", pairs),
-        "labels": written(folder / "labels.jsonl", labels),
-    }
-    recipe = folder / "r1.toml"
-    recipe.write_text(RECIPE.format(**files), encoding="utf-8")
-    assert main(arguments(recipe, folder / "run")) == 0
-    return recipe, folder / "run"
+
+    def make(folder: Path) -> None:
+        draw = random.Random(2)
+        texts = [" ".join(draw.choices(["two", "six", "apple", "box"], k=4)) for _ in range(48)]
+        pairs = [
+            {"prompt": f"Say {n}", "chosen": f"Alice {text}", "rejected": f"apple {text}"}
+            for n, text in enumerate(texts)
+        ]
+        labels = [
+            {"prompt": f"Do {n}", "response": text, "label": n % 2} for n, text in enumerate(texts)
+        ]
+        files = {
+            "base": tiny_base.as_posix(),
+            "pairs": written(folder / "pairs.jsonl", pairs),
+            "labels": written(folder / "labels.jsonl", labels),
+        }
+        recipe = folder / "r1.toml"
+        recipe.write_text(RECIPE.format(**files), encoding="utf-8")
+        assert main(arguments(recipe, folder / "run")) == 0
+
+    folder = copy_of("r1", make)
+    return folder / "r1.toml", folder / "run"
 
 
 MOMENTS = {

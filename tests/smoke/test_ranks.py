@@ -20,10 +20,12 @@ from pathlib import Path
 import pytest
 
 from dianoia.cli import main
+from dianoia.pipeline import stage_processes
 from dianoia.storage.lock import lock_directory
 from tests.conftest import TINY_BASE
 from tests.smoke.commands import Command
 from tests.smoke.killing import arguments, assert_same
+from tests.smoke.stage_server import ForkedServer
 
 TWO_THREADS = ["--set", "threads=2"]
 TWO_RANKS = [*TWO_THREADS, "--ranks", "2"]
@@ -39,7 +41,10 @@ def whole(
     return whole_zero[0], out
 
 
-def test_two_ranks_leave_what_two_threads_leave(whole: tuple[Path, Path], tmp_path: Path) -> None:
+def test_two_ranks_leave_what_two_threads_leave(
+    whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_processes, "ForkServer", ForkedServer)
     recipe, reference = whole
     assert main([*arguments(recipe, tmp_path / "run"), *TWO_RANKS, "--only", "zero"]) == 0
     assert_same(tmp_path / "run", reference)
