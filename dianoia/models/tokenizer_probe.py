@@ -16,7 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from dianoia.base.errors import ModelError
+from dianoia.base.files import digest
 
+_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What a trial reads."""
 CPU_SECONDS = 20
 MEMORY_BYTES = 4 * 2**30
 _WALL_SECONDS = 120
@@ -31,12 +34,9 @@ def tokenizer_size(folder: Path) -> int | None:
 
     Raises ModelError for a tokenizer or a chat template that cannot be read, or exceeds the limits.
     """
-    files = [
-        folder / name for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
-    ]
     # Sizes and times of change are the cache key: files that were replaced are tried again.
     versions = tuple(
-        (f.stat().st_size, f.stat().st_mtime_ns) if f.is_file() else None for f in files
+        (f.stat().st_size, f.stat().st_mtime_ns) if f.is_file() else None for f in _files(folder)
     )
     outcome = _cached_trial(folder, versions)
     if isinstance(outcome, ModelError):
@@ -53,10 +53,33 @@ def _cached_trial(
     A refusal is cached too: which limit is reached first may differ between trials, and a plan and its run must
     give the same message.
     """
+    content = _content(folder)
+    if content in _sizes:
+        return _sizes[content]
     try:
-        return _try_tokenizer(folder)
+        size = _try_tokenizer(folder)
     except ModelError as refusal:
         return refusal
+    if content is not None:
+        _sizes[content] = size
+    return size
+
+
+_sizes: dict[tuple[object, ...] | None, int | None] = {}
+"""Sizes by content: the checkpoints of a run have the tokenizer of its base, which need not be tried for each."""
+
+
+def _content(folder: Path) -> tuple[object, ...] | None:
+    """Return what the outcome of a trial depends on; None if a file cannot be read, which the trial will tell."""
+    try:
+        digests = [digest(file) if file.is_file() else None for file in _files(folder)]
+    except OSError:
+        return None
+    return CPU_SECONDS, MEMORY_BYTES, *digests
+
+
+def _files(folder: Path) -> list[Path]:
+    return [folder / name for name in _FILES]
 
 
 def _try_tokenizer(folder: Path) -> int | None:

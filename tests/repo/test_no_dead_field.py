@@ -16,7 +16,6 @@ from pydantic import BaseModel
 
 import dianoia.config as config
 
-
 _AFTER_A_DOT = re.compile(r"\.\s*([^\W\d]\w*)")
 
 

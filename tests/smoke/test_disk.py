@@ -141,11 +141,21 @@ def fill(path: Path) -> None:
 
 def test_an_output_that_is_full(long_zero: tuple[Path, Path]) -> None:
     recipe, whole = long_zero
-    for line in (arguments(recipe, whole, "--dry-run"), ["report", str(whole)], ["tasks"]):
-        with Path("/dev/full").open("w") as full:
-            done = subprocess.run(fresh(line), stdout=full, stderr=subprocess.PIPE, text=True)
-        assert done.returncode == 2 and "output of this command: there is no space" in done.stderr
+    message = "output of this command: there is no space"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(fresh(["tasks"]), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and message in done.stderr
+    for line in (arguments(recipe, whole, "--dry-run"), ["report", str(whole)]):
+        done = run_command(line, fill_output)
+        assert done.returncode == 2 and message in done.stderr
     (whole / "report.html").unlink()
+
+
+def fill_output() -> None:
+    """Have the standard output of this process be full."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, 1)
+    os.close(full)
 
 
 def test_an_output_that_nobody_reads(long_zero: tuple[Path, Path]) -> None:
