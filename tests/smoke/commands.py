@@ -52,7 +52,7 @@ class Command:
                 f"the command ended early, status {self.poll()}{self._text()}"
             )
             assert time.monotonic() < deadline, "the command hangs"
-            time.sleep(0.001)
+            time.sleep(0.004)
 
     def finish(self) -> subprocess.CompletedProcess[str]:
         """Wait for the end; return status and output."""
