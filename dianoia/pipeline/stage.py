@@ -80,12 +80,12 @@ def run_stage(request: Request, reporter: Reporter) -> None:
     name, recipe, run = request.name, request.recipe, request.run
     stage, directory = recipe.stages[name], run.stage(name)
     device = settle(request.threads, request.sandbox)  # before the first computation
-    group = ranks()
+    module, group = _STAGE_MODULES[type(stage)], ranks()
     if group.writes:
         check_sources(name, recipe, run)
     group.barrier("check inputs")
     if not group.writes:
-        _work(request, reporter, device)
+        module.run(stage, _context(request, reporter, device))
         return
     try:
         reserve_stage_space(name, recipe, directory.path)
@@ -94,7 +94,7 @@ def run_stage(request: Request, reporter: Reporter) -> None:
             progress.set_total(_total(name, recipe))
             for line in changed_journals(directory.state):
                 progress.print_line(f"{name}: {line}")
-            _work(request, progress, device)
+            module.run(stage, _context(request, progress, device))
             # The stage has written its last state. The manifest is the last file: it makes the stage done.
             release_space()
             write_manifest(directory, write_seconds())
@@ -104,10 +104,10 @@ def run_stage(request: Request, reporter: Reporter) -> None:
     directory.forget_state()
 
 
-def _work(request: Request, reporter: Reporter, device: torch.device) -> None:
-    """Run the stage's own module, on every rank."""
+def _context(request: Request, reporter: Reporter, device: torch.device) -> StageContext:
+    """Return what the stage's own module works with, on every rank."""
     name, recipe, run = request.name, request.recipe, request.run
-    context = StageContext(
+    return StageContext(
         name,
         run.stage(name),
         recipe.seed,
@@ -119,8 +119,6 @@ def _work(request: Request, reporter: Reporter, device: torch.device) -> None:
         draw_of(name, recipe),
         _sharding(name, recipe, device),
     )
-    stage = recipe.stages[name]
-    _STAGE_MODULES[type(stage)].run(stage, context)
 
 
 def settle(threads: int, sandbox: str) -> torch.device:
