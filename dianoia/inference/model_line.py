@@ -4,7 +4,7 @@ In: requests and what the session's workers report, all in the engine's thread (
 functions that run in the thread for scores). Out: deltas of `Generation`s.
 
 A sampler without sessions gets a `SerialSession`: one request at a time, each by a `generate` of its own, so that its samples do
-not depend on other requests. That serves models on a GPU, without a C compiler, and of architectures that only transformers runs.
+not depend on other requests. That serves architectures that only transformers runs.
 """
 
 import logging
@@ -33,7 +33,7 @@ from dianoia.inference.generation import (
 from dianoia.inference.incremental_text import IncrementalText, StopStrings
 from dianoia.sampler.interface import Sampler
 from dianoia.sampler.native.cpu.scoring import ScoredSequence, TokenScore
-from dianoia.sampler.native.cpu.session import Listener
+from dianoia.sampler.native.session import Listener
 from dianoia.sampler.native.engine import NativeSampler
 
 
@@ -192,7 +192,7 @@ class ModelLine:
     def can_score(self) -> bool:
         """Return True if log-probabilities can be asked for."""
         sampler = self.model.sampler
-        return isinstance(sampler, NativeSampler) and sampler.has_sessions
+        return isinstance(sampler, NativeSampler) and sampler.can_score
 
     def retry_after(self) -> int:
         """Estimate the seconds until there is room in the queue."""
@@ -270,7 +270,7 @@ class ModelLine:
         """Return the session, a new one for the first request and after a failure."""
         if self._session is None:
             sampler = self.model.sampler
-            if isinstance(sampler, NativeSampler) and sampler.has_sessions:
+            if isinstance(sampler, NativeSampler):
                 self._session = sampler.session(self.context, self.context, self.inbox.wake)
             else:
                 self._session = SerialSession(sampler, self.inbox.wake)

@@ -1,14 +1,15 @@
 """The native sampler: continuous batching over a fixed number of slots, in process.
 
 In: a config, then weights under Hugging Face names, then requests. Out: completions. On a CPU with a C compiler every
-thread decodes on a core of its own (`native.cpu`); without one, and on CUDA, PyTorch decodes (`native.torch`): the same
-tokens up to rounding. Not here: text; architectures other than `weights.FAMILIES`.
+thread decodes on a core of its own (`native.cpu`); without one, and on CUDA, PyTorch decodes over a paged KV cache
+(`native.torch`): the same tokens up to rounding. Not here: text; architectures other than `weights.FAMILIES`.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -31,18 +32,21 @@ from dianoia.sampler.interface import (
 )
 from dianoia.sampler.native.cpu.cpu_decoder import (
     CpuDecoder,
+    DecodeLoop,
     PromptShare,
     memory_sizes,
     split_requests,
 )
-from dianoia.sampler.native.cpu.packed_model import PackedModel, runs_in_c
+from dianoia.sampler.native.cpu.packed_model import CpuMemory, PackedModel, runs_in_c
 from dianoia.sampler.native.cpu.scoring import ScoredSequence
-from dianoia.sampler.native.cpu.session import Session, SessionLimits
 from dianoia.sampler.native.decode_results import DecodeResults, Finished
+from dianoia.sampler.native.session import Session, SessionLimits
 from dianoia.sampler.native.torch.model import TorchModel
-from dianoia.sampler.native.torch.torch_decoder import TorchDecoder
+from dianoia.sampler.native.torch.torch_decoder import CacheLimits, TorchDecoder, session_loop
 from dianoia.sampler.native.weights import ModelShape, refusal
 
+CACHE_SHARE = 0.8
+"""Share of the free memory for the KV cache, if nobody says otherwise: the rest is for what a step needs."""
 KEPT_CACHE = 0.2
 """Share of a GPU's memory that KV caches may take between two calls."""
 
@@ -60,12 +64,16 @@ class NativeSampler:
         slots: int = 256,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        cache_share: float = CACHE_SHARE,
+        pages: int | None = None,
     ) -> None:
         """Prepare for a model; `load` must give the weights before the first `generate`.
 
         slots: most samples decoded at a time. dtype: of weights and KV cache; in C of matrices and values.
-        Log-probabilities are float32 always. Raises ConfigError for a model that `weights.refusal` names, and for
-        slots below 1.
+        cache_share: of the memory that is free when a call begins, for the KV cache in PyTorch; with less than all slots need
+        at full length, fewer samples run at a time. pages: the number of its pages instead. Neither changes a completion.
+        Log-probabilities are float32 always. Raises ConfigError for a model that `weights.refusal` names, for slots or pages
+        below 1, and for a share outside 0 to 1.
         """
         reason = refusal(config)
         if reason is not None:
@@ -75,7 +83,8 @@ class NativeSampler:
             )
         if slots < 1:
             raise ConfigError(f"slots={slots}: a sampler needs 1 slot or more; 256 suits a CPU.")
-        self._decoders = _decoders(config, dtype, torch.device(device), slots)
+        limits = CacheLimits(cache_share, pages)
+        self._decoders = _decoders(config, dtype, torch.device(device), slots, limits)
         self._positions: int = config.max_position_embeddings
         self._vocabulary = ModelShape.of(config).vocabulary
         # `load` only publishes weights; they are copied in `pull`, never while samples are decoded.
@@ -131,8 +140,8 @@ class NativeSampler:
             return all_completions(requests, drawn)
 
     @property
-    def has_sessions(self) -> bool:
-        """Return True if `session` and `scored` work here: on a CPU with the C functions."""
+    def can_score(self) -> bool:
+        """Return True if `scored` works here: on a CPU with the C functions."""
         return isinstance(self._decoders, CpuDecoders)
 
     def session(
@@ -146,7 +155,7 @@ class NativeSampler:
         prompt_tokens, response_tokens: longest prompt, and the largest `max_tokens`, that the session accepts. Each may be
         all of the model's positions; a request has to fit into the positions with both. on_report: called by the session's
         workers after each number of calls of listeners, which then only have to note what they are called with.
-        Raises ConfigError if one exceeds the model's positions, or where the C functions cannot run.
+        Raises ConfigError if one exceeds the model's positions.
         """
         # RoPE tables end there.
         if max(prompt_tokens, response_tokens) > self._positions:
@@ -196,7 +205,7 @@ class Decoders(Protocol):
     def session(
         self, limits: SessionLimits, weights_version: int, on_report: Callable[[], None]
     ) -> Session:
-        """Open a session; raise ConfigError where there is none."""
+        """Open a session over the present weights, which it keeps."""
         ...
 
     def scored(self, length: int) -> ScoredSequence:
@@ -205,12 +214,16 @@ class Decoders(Protocol):
 
 
 def _decoders(
-    config: PretrainedConfig, dtype: torch.dtype, device: torch.device, slots: int
+    config: PretrainedConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    slots: int,
+    limits: CacheLimits,
 ) -> Decoders:
     """Return decoders in C where the C functions run, else in PyTorch."""
     if runs_in_c(ModelShape.of(config), dtype, device):
         return CpuDecoders(config, dtype, slots)
-    return TorchDecoders(config, dtype, device, slots)
+    return TorchDecoders(config, dtype, device, slots, limits)
 
 
 class CpuDecoders:
@@ -278,7 +291,13 @@ class CpuDecoders:
         cores = max(1, min(worker_count(torch.device("cpu")), self._slots))
         slots_per_core = -(-self._slots // cores)
         sizes = memory_sizes(self._model, prompt, response, slots_per_core + 1, slots_per_core)
-        return Session(self._model, sizes, limits, cores, weights_version, on_report)
+        size = (sizes.slots, response)
+
+        def make(take: Callable[[], PromptShare | None], finish: Finished) -> DecodeLoop:
+            memory = CpuMemory(self._model, sizes)
+            return DecodeLoop(self._model, memory, size, take, finish, weights_version)
+
+        return Session(make, limits, cores, cores * sizes.slots, weights_version, on_report)
 
     def scored(self, length: int) -> ScoredSequence:
         """See `Decoders`."""
@@ -290,22 +309,35 @@ class TorchDecoders:
     """Decoders in PyTorch: one per CPU thread, or one on a GPU.
 
     Requests are split over the threads of all ranks beforehand, so that one seed and one number of threads give one result:
-    a completion may differ in its last bits with those that are decoded at the same time.
+    on a GPU a completion may differ in its last bits with those that are decoded at the same time.
     """
 
     def __init__(
-        self, config: PretrainedConfig, dtype: torch.dtype, device: torch.device, slots: int
+        self,
+        config: PretrainedConfig,
+        dtype: torch.dtype,
+        device: torch.device,
+        slots: int,
+        limits: CacheLimits,
     ) -> None:
-        """slots: samples decoded at a time, by all threads together."""
-        self._model, self._slots = TorchModel(config, dtype, device), slots
+        """slots: most samples decoded at a time, by all threads together. limits: of the KV cache."""
+        self._new_model = partial(TorchModel, config, dtype, device)
+        self._model, self._slots, self._limits = self._new_model(), slots, limits
         self._workers: list[TorchDecoder] = []
+        self._sessions: WeakSet[Session] = WeakSet()
+        """Those that read the present model."""
 
     def check(self, weights: Mapping[str, Tensor]) -> None:
         """See `Decoders`."""
         self._model.weights.check(weights)
 
     def load(self, weights: Mapping[str, Tensor]) -> None:
-        """See `Decoders`; weights are copied in place."""
+        """See `Decoders`; weights are copied in place, but not under an open session."""
+        if any(not session.closed for session in self._sessions):
+            self._model = self._new_model()
+            # captured steps of the old model read its weights
+            self._workers.clear()
+        self._sessions.clear()
         self._model.weights.load(weights)
 
     def generate(
@@ -377,17 +409,22 @@ class TorchDecoders:
     def session(
         self, limits: SessionLimits, weights_version: int, on_report: Callable[[], None]
     ) -> Session:
-        """See `Decoders`."""
-        raise ConfigError(
-            "Sessions run on a CPU with the C functions only, which this device or data type does not have. "
-            "Install a C compiler (cc, gcc or clang) and use device='cpu', or call generate() instead."
-        )
+        """See `Decoders`. One worker: on a CPU it computes each product with all threads."""
+        # whole RoPE tables: the session's captured steps read them where they are
+        self._model.reserve(limits.positions)
+        self._workers.clear()  # frees their caches before the session measures the memory
+        make = session_loop(self._model, self._slots, self._limits, limits, weights_version)
+        session = Session(make, limits, 1, self._slots, weights_version, on_report)
+        self._sessions.add(session)
+        return session
 
     def _resized(self, count: int, all_ranks: int) -> list[TorchDecoder]:
         """Return `count` decoders of `all_ranks` on all ranks: those of the last call if their sizes were the same."""
         slots = -(-self._slots // all_ranks)
         if [worker.slots for worker in self._workers] != [slots] * count:
-            self._workers = [TorchDecoder(self._model, slots) for _ in range(count)]
+            self._workers = [
+                TorchDecoder(self._model, slots, self._limits, count) for _ in range(count)
+            ]
         return self._workers
 
     def _keeps_caches(self) -> bool:

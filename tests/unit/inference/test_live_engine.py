@@ -47,6 +47,13 @@ class Served:
         return self.decode(list(ids))
 
 
+class Plain:
+    """A sampler that knows no sessions."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.vocabulary, self.generate = sampler.vocabulary, sampler.generate
+
+
 @pytest.fixture(scope="module")
 def served() -> Served:
     return Served()
@@ -265,8 +272,8 @@ def test_a_closed_engine_ends_its_requests_and_threads(served: Served) -> None:
 def test_without_sessions_requests_take_turns(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a GPU: whole requests, one at a time."""
-    monkeypatch.setattr(type(served.sampler), "has_sessions", False)
+    """As with a model that only transformers runs: whole requests, one at a time."""
+    monkeypatch.setattr(served, "sampler", Plain(served.sampler))
     with Engine({"base": served}) as engine:
         requests = [request(n, samples=2) for n in range(4)]
         generations = [engine.submit("base", each) for each in requests]

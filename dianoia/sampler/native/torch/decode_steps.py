@@ -1,21 +1,29 @@
 """Decoding steps in PyTorch whose state stays on the device, so that the host seldom has to wait.
 
-In: samples whose prompt is to be read. Out: their tokens, when the host asks. A step draws one token per slot and marks
+In: texts to read, and samples that take slots. Out: their tokens, when the host asks. A step draws one token per slot and marks
 the slots that have ended. A slot that has ended is still computed, but no longer changes, so the host may start many steps
-before it checks. On CUDA each kind of step (slots, length, way of drawing) runs eagerly the first time and is captured
-as a CUDA graph the second time. Not here: which sample gets which slot (`torch_decoder`).
+before it checks. On CUDA each kind of step (slots, length, way of drawing) runs eagerly the first time and is captured as a CUDA
+graph the second time; graphs read the page tables, which the host changes between steps. Not here: which sample gets which slot
+and which pages (`schedule`).
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
-from dianoia.base.records import Completion, SamplingParams
+from dianoia.base.records import SamplingParams
 from dianoia.sampler.draw import draw
 from dianoia.sampler.native.decode_results import stop_table
-from dianoia.sampler.native.torch.model import KVCache, StepShape, TorchModel
+from dianoia.sampler.native.torch.decode_attention import Group, Places, Tiles
+from dianoia.sampler.native.torch.model import Pass, TorchModel
+from dianoia.sampler.native.torch.paged_cache import CacheSize, PagedCache, empty_tables
+from dianoia.sampler.native.torch.passes import Chunk, chunk_pass, step_groups
+from dianoia.sampler.native.torch.schedule import Sample
 
 log = logging.getLogger(__name__)
 
@@ -24,101 +32,195 @@ DRAW_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
-class SlotStart:
-    """A sample that takes a slot."""
+class StepShape:
+    """Size of a decoding step."""
 
-    slot: int
-    owner: int
-    """Index of its prompt among the prompts that are read with it."""
-    seed: int
-    prompt_tokens: int
+    slots: int
+    """The step runs slots 0 to `slots` - 1."""
+    length: int
+    """No slot holds more tokens, the present one included."""
 
 
 class DecodeSteps:
     """State of every slot, and the steps that change it."""
 
-    def __init__(self, model: TorchModel, slots: int, capacity: int, response: int) -> None:
-        """capacity: tokens per slot. response: most response tokens among these."""
+    def __init__(self, model: TorchModel, size: CacheSize, captures_draws: bool = True) -> None:
+        """captures_draws: draws are part of a captured step, unless sets of sampling parameters come and go."""
         device = model.device
-        self._model, self.device = model, device
-        self.cache = KVCache(model.shape, slots, capacity, model.dtype, device)
+        self._model, self.device, self.size = model, device, size
+        self.cache = PagedCache(model.shape, size.pages, model.dtype, device)
         # Now, and never again: a captured step reads the RoPE tables at their present address.
-        model.reserve(self.cache.capacity)
-        # Per slot: last token, tokens in the cache, index of the last token in the response, seed.
-        self._tokens, self._lengths, self._indices, self._seeds = torch.zeros(
-            4, slots, dtype=torch.int64, device=device
-        )
+        model.reserve(size.tokens)
+        slots = self.slots = model.padded(size.slots)
+        self._tables = empty_tables(slots, size.tokens, device)
+        # Per slot: last token, tokens in the cache, index of the last token in the response, seed, limit, set of stop ids.
+        self._state = torch.zeros(6, slots, dtype=torch.int64, device=device)
+        self._tokens, self._lengths, self._indices = self._state[:3]
+        self._seeds, self._limits, self._stop_sets = self._state[3:]
         self._ended = torch.ones(slots, dtype=torch.bool, device=device)
         self._last_logprobs = torch.zeros(slots, device=device)
-        self._ids = torch.zeros(slots, response, dtype=torch.int64, device=device)
-        self._logprobs = torch.zeros(slots, response, device=device)
-        # Limit and stop ids are tensors, which a captured step reads; other parameters are constants in it.
-        self._stops = torch.zeros(model.shape.vocabulary, dtype=torch.bool, device=device)
-        self._limit = torch.zeros((), dtype=torch.int64, device=device)
-        self._params = SamplingParams(1, frozenset())
+        self._ids = torch.zeros(slots, size.response, dtype=torch.int64, device=device)
+        self._logprobs = torch.zeros(slots, size.response, device=device)
+        self._numbers = torch.arange(slots, device=device)
+        self._ones = torch.ones_like(self._numbers)
+        # A captured step reads the stop ids of its one set of parameters here; other parameters are constants in it.
+        self._stops = torch.zeros(1, model.shape.vocabulary, dtype=torch.bool, device=device)
+        self._stop_rows: dict[frozenset[int], int] = {}
+        self._params: dict[SamplingParams, Tensor | None] = {}
+        """Slots of each set of sampling parameters; None for all."""
         self._graphs: dict[object, torch.cuda.CUDAGraph | None] = {}
-        self._graph_logits: dict[object, torch.Tensor] = {}
+        self._graph_logits: dict[object, Tensor] = {}
         self._pool: Any = None
         self.captures = device.type == "cuda"
+        self._captures_draws = captures_draws
 
-    def covers(self, slots: int, capacity: int, response: int) -> bool:
-        """Return True if there is room for so many samples of these sizes."""
-        enough = self.cache.slots >= slots and self.cache.capacity >= capacity
-        return enough and self._ids.shape[1] >= response
+    def rows(self, slots: int) -> int:
+        """Return how many rows a step over so many slots has."""
+        return min(self.slots, self._model.padded(slots))
 
-    def begin(self, params: SamplingParams) -> None:
-        """Free all slots; samples from now on are drawn under `params`."""
-        self._params = params
-        self._limit.fill_(params.max_tokens)
-        self._stops.copy_(stop_table(params, len(self._stops), self.device))
+    def begin(self) -> None:
+        """Free all slots."""
         self._ended.fill_(True)
-        self._lengths.zero_()
+        self._state.zero_()
+        self._tables.zero_()
+        self._stop_rows.clear()
+        self._params.clear()
 
-    def start(self, prompts: list[tuple[int, ...]], starts: list[SlotStart]) -> None:
-        """Read prompts, fill the slot of each sample, and draw its first token."""
-        owners, slots = [start.owner for start in starts], [start.slot for start in starts]
-        hidden_NH = self._model.prefill(prompts, owners, slots, self.cache)
-        for first in range(0, len(starts), DRAW_ROWS):
-            self._draw_first(hidden_NH, starts[first : first + DRAW_ROWS])
+    # Prompts --------------------------------------------------------------------------------------
 
-    def _draw_first(self, hidden_NH: torch.Tensor, starts: list[SlotStart]) -> None:
-        numbers = [(s.slot, s.owner, s.seed, s.prompt_tokens) for s in starts]
-        slots_B, owners_B, seeds_B, lengths_B = torch.tensor(numbers).t().to(self.device)
+    def read(self, chunks: Sequence[Chunk]) -> Tensor:
+        """Read tokens into their pages; return the final hidden state of the last token of each chunk `[chunks, H]`."""
+        batch, last = chunk_pass(self._model, chunks)
+        return self._model.forward(batch, self.cache)[last]
+
+    def draw_first(
+        self, hidden_NH: Tensor, owners: Sequence[int], seeds: Sequence[int], params: SamplingParams
+    ) -> tuple[list[int], list[float]]:
+        """Draw the first token of samples that go on behind rows `owners` of the hidden states."""
+        count = len(hidden_NH)
+        padded = F.pad(hidden_NH, (0, 0, 0, self._model.padded(count) - count))
         # the output head runs once per prompt, not once per sample
-        logits_BV = self._model.logits(hidden_NH)[owners_B]
-        ids_B, logprobs_B = draw(logits_BV, seeds_B, torch.zeros_like(seeds_B), self._params)
-        self._tokens[slots_B], self._lengths[slots_B] = ids_B, lengths_B
-        self._indices[slots_B], self._seeds[slots_B] = 0, seeds_B
-        self._last_logprobs[slots_B] = logprobs_B
-        self._ids[slots_B, 0], self._logprobs[slots_B, 0] = ids_B, logprobs_B
-        self._ended[slots_B] = self._stops[ids_B] | (self._limit <= 1)
+        logits_NV = self._model.logits(padded)
+        ids: list[int] = []
+        logprobs: list[float] = []
+        for first in range(0, len(owners), DRAW_ROWS):
+            part = slice(first, first + DRAW_ROWS)
+            owners_B, seeds_B = torch.tensor([owners[part], seeds[part]]).to(self.device)
+            drawn = draw(logits_NV[owners_B], seeds_B, torch.zeros_like(seeds_B), params)
+            ids += drawn[0].tolist()
+            logprobs += drawn[1].tolist()
+        return ids, logprobs
+
+    # Slots ----------------------------------------------------------------------------------------
+
+    def seat(self, samples: Sequence[Sample]) -> None:
+        """Fill the slots of samples, which have drawn a token at least."""
+        if not samples:
+            return
+        slots = torch.tensor([sample.slot for sample in samples], device=self.device)
+        rows = [
+            (s.ids[-1], s.tokens, s.drawn - 1, s.seed, s.params.max_tokens, self._stop_row(s.params))
+            for s in samples
+        ]
+        self._state[:, slots] = torch.tensor(rows).t().to(self.device)
+        self._last_logprobs[slots] = torch.tensor([s.logprobs[-1] for s in samples]).to(self.device)
+        self._ended[slots] = False
+        for name in ("ids", "logprobs"):
+            drawn = [torch.tensor(getattr(sample, name)) for sample in samples]
+            target = getattr(self, f"_{name}")
+            padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
+            target[slots, : padded.shape[1]] = padded.to(self.device)
+        pages = [torch.tensor(sample.pages, dtype=torch.int32) for sample in samples]
+        table = torch.nn.utils.rnn.pad_sequence(pages, batch_first=True)
+        self._tables[slots, : table.shape[1]] = table.to(self.device)
+
+    def _stop_row(self, params: SamplingParams) -> int:
+        """Return the row of the stop table for these parameters, which is filled if they are new."""
+        row = self._stop_rows.setdefault(params.stop_ids, len(self._stop_rows))
+        if row == len(self._stops):
+            # not where draws are captured: all samples of a call share one set of parameters then
+            self._stops = torch.cat((self._stops, torch.zeros_like(self._stops)))
+        self._stops[row] = stop_table(params, self._stops.shape[1], self.device)
+        return row
+
+    def extend(self, entries: Sequence[tuple[int, int, int]]) -> None:
+        """Write pages into the tables, given as (slot, index, page)."""
+        if entries:
+            slots, indices, pages = torch.tensor(entries).t().to(self.device)
+            self._tables[slots, indices] = pages.to(torch.int32)
+
+    def free(self, slots: Sequence[int]) -> None:
+        """Empty slots: they write into the scratch page from now on, and attention over them costs nothing."""
+        index = torch.tensor(slots, device=self.device)
+        self._lengths[index] = 0
+        self._tables[index] = 0
+        self._ended[index] = True
+
+    def move(self, targets: list[int], sources: list[int]) -> None:
+        """Move samples into free slots. Their pages stay where they are."""
+        if not targets:
+            return
+        to, source = (torch.tensor(i, device=self.device) for i in (targets, sources))
+        self._state[:, to] = self._state[:, source]
+        for state in (self._ended, self._last_logprobs, self._ids, self._logprobs, self._tables):
+            state[to] = state[source]
+        self.free(sources)
+
+    def use(self, params: Mapping[int, SamplingParams]) -> None:
+        """Draw each slot under its parameters from now on."""
+        kinds = list(dict.fromkeys(params.values()))
+        if len(kinds) == 1:
+            self._params = {kinds[0]: None}
+            return
+        self._params = {
+            kind: torch.tensor([slot for slot in params if params[slot] == kind]).to(self.device)
+            for kind in kinds
+        }
 
     # Steps ---------------------------------------------------------------------------------------
 
-    def run(self, count: int, shape: StepShape) -> None:
-        """Run `count` steps, after which no slot of the step holds more than `shape.length` tokens."""
-        for _ in range(count):
-            self._run_step(shape)
+    def run(self, count: int, shape: StepShape, lengths: Sequence[int], pages: list[list[int]]) -> None:
+        """Run `count` steps, after which no slot of the step holds more than `shape.length` tokens.
 
-    def _run_step(self, shape: StepShape) -> None:
-        params = self._params
-        key = (shape, params.temperature, params.top_p, params.top_k)
+        lengths, pages: of each slot after these steps, for plain attention.
+        """
+        groups: list[Group] = []
+        tiles = None
+        if not self._model.kernels:
+            groups = step_groups(self._model, lengths, pages)
+        else:
+            numbers = self._numbers[: shape.slots]
+            tiles = Tiles(numbers, numbers, self._ones[: shape.slots], self._lengths[: shape.slots])
+        slots = slice(shape.slots)
+        places = Places(self._lengths[slots], self._numbers[slots], self._tables)
+        batch = Pass(self._tokens[slots], places, groups, tiles, shape.length)
+        for _ in range(count):
+            self._run_step(shape, batch)
+
+    def _run_step(self, shape: StepShape, batch: Pass) -> None:
+        draws_captured = self._draw_is_captured
+        key: tuple[object, ...] = (shape,)
+        if draws_captured:
+            (params,) = self._params
+            key = (shape, params.temperature, params.top_p, params.top_k)
         if self.captures and key in self._graphs:
-            graph = self._graphs[key] or self._capture(key, shape)
+            graph = self._graphs[key] or self._capture(key, shape, batch)
             if graph is not None:
                 graph.replay()
-                if not self._draw_is_captured:
+                if not draws_captured:
                     self._advance(shape.slots, self._graph_logits[key])
                 return
         self._graphs.setdefault(key, None)
-        self._advance(shape.slots, self._logits(shape))
+        self._advance(shape.slots, self._logits(batch))
 
-    def _capture(self, key: object, shape: StepShape) -> torch.cuda.CUDAGraph | None:
+    def _capture(
+        self, key: object, shape: StepShape, batch: Pass
+    ) -> torch.cuda.CUDAGraph | None:
         """Capture the step, without running it. Return None, and never capture again, where that fails."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                logits_BV = self._logits(shape)
+                logits_BV = self._logits(batch)
                 if self._draw_is_captured:
                     self._advance(shape.slots, logits_BV)
         except RuntimeError as error:
@@ -134,16 +236,29 @@ class DecodeSteps:
     @property
     def _draw_is_captured(self) -> bool:
         """True if drawing asks the host nothing. Top-p without top-k checks whether a row needs a full sort."""
-        params = self._params
+        if not self._captures_draws or len(self._params) != 1:
+            return False
+        (params,) = self._params
         return params.temperature == 0.0 or params.top_k > 0 or params.top_p >= 1.0
 
-    def _logits(self, shape: StepShape) -> torch.Tensor:
+    def _logits(self, batch: Pass) -> Tensor:
         """Return the logits after the last token of each slot."""
-        slots = slice(shape.slots)
-        hidden = self._model.decode(self._tokens[slots], self._lengths[slots], shape, self.cache)
-        return self._model.logits(hidden)
+        return self._model.logits(self._model.forward(batch, self.cache))
 
-    def _advance(self, slots: int, logits_BV: torch.Tensor) -> None:
+    def _draw(self, slots: int, logits_BV: Tensor) -> tuple[Tensor, Tensor]:
+        """Return an id and its log-probability for each slot that has parameters."""
+        seeds_B, indices_B = self._seeds[:slots], self._indices[:slots]
+        if len(self._params) == 1:
+            (params,) = self._params
+            return draw(logits_BV, seeds_B, indices_B, params)
+        ids_B = torch.zeros_like(seeds_B)
+        logprobs_B = torch.zeros(slots, device=self.device)
+        for params, rows in self._params.items():
+            ids, logprobs = draw(logits_BV[rows], seeds_B[rows], indices_B[rows], params)
+            ids_B[rows], logprobs_B[rows] = ids, logprobs
+        return ids_B, logprobs_B
+
+    def _advance(self, slots: int, logits_BV: Tensor) -> None:
         """Draw and store a token for each slot that has not ended.
 
         Everything is done in place and without a branch on values, so that it can be captured.
@@ -155,13 +270,14 @@ class DecodeSteps:
         # first count the new token: the draw depends on its index in the response
         indices_B += live_B
         lengths_B += live_B
-        ids_B, logprobs_B = draw(logits_BV, self._seeds[:slots], indices_B, self._params)
+        ids_B, logprobs_B = self._draw(slots, logits_BV)
         tokens_B.copy_(torch.where(live_B, ids_B, tokens_B))
         last_logprobs_B.copy_(torch.where(live_B, logprobs_B, last_logprobs_B))
         # a slot that has ended writes its last token over itself
         self._ids[:slots].scatter_(1, indices_B[:, None], tokens_B[:, None])
         self._logprobs[:slots].scatter_(1, indices_B[:, None], last_logprobs_B[:, None])
-        ended_B |= self._stops[tokens_B] | (indices_B >= self._limit - 1)
+        stops_B = self._stops[self._stop_sets[:slots], tokens_B]
+        ended_B |= stops_B | (indices_B >= self._limits[:slots] - 1)
 
     # Results -------------------------------------------------------------------------------------
 
@@ -170,29 +286,18 @@ class DecodeSteps:
         flags: list[bool] = self._ended[:slots].tolist()
         return flags
 
-    def completions(self, slots: list[int], weights_version: int) -> list[Completion]:
-        """Return the completions of slots that have ended."""
+    def drawn(
+        self, slots: Sequence[int], first: Sequence[int]
+    ) -> list[tuple[list[int], list[float]]]:
+        """Return the ids and log-probabilities of slots from token `first` on. Waits for the device."""
+        if not slots:
+            return []
         index = torch.tensor(slots, device=self.device)
         counts = [last + 1 for last in self._indices[index].tolist()]
-        longest = max(counts)
-        ids = self._ids[index, :longest].tolist()
-        logprobs = self._logprobs[index, :longest].tolist()
+        part = slice(min(first), max(counts))
+        ids = self._ids[index, part].tolist()
+        logprobs = self._logprobs[index, part].tolist()
         return [
-            Completion(
-                tuple(i[:n]), tuple(p[:n]), i[n - 1] in self._params.stop_ids, weights_version
-            )
-            for i, p, n in zip(ids, logprobs, counts, strict=True)
+            (i[begin - part.start : n - part.start], p[begin - part.start : n - part.start])
+            for i, p, begin, n in zip(ids, logprobs, first, counts, strict=True)
         ]
-
-    def free(self, slots: list[int]) -> None:
-        """Empty slots, so that attention over them costs nothing from now on."""
-        self._lengths[torch.tensor(slots, device=self.device)] = 0
-
-    def move(self, targets: list[int], sources: list[int], length: int) -> None:
-        """Move samples of at most `length` tokens into free slots."""
-        self.cache.move(targets, sources, length)
-        to, source = (torch.tensor(i, device=self.device) for i in (targets, sources))
-        per_slot = (self._tokens, self._lengths, self._indices, self._seeds, self._ended)
-        for state in (*per_slot, self._last_logprobs, self._ids, self._logprobs):
-            state[to] = state[source]
-        self._ended[source] = True

@@ -1,13 +1,15 @@
-"""Forward pass of dense Llama, Qwen2 and Qwen3 in PyTorch: packed prompts, and one token per slot of the KV cache.
+"""Forward pass of dense Llama, Qwen2 and Qwen3 in PyTorch over a paged KV cache: tokens of prompts, or one per slot.
 
-In: token ids, and slots of a `KVCache`. Out: final hidden states, with the cache filled. A decoding step has fixed
-shapes and asks the host nothing, so that it can be captured as a CUDA graph. Its attention reads each slot as far as
-it is filled: by the Triton kernels of `decode_attention` where they run, else by PyTorch's flash kernel for cached
-keys, else (on a CPU, and for data types that neither supports) by plain fused attention. On CUDA the work between
-the matrix products is compiled. No gradients, no sampling.
+In: token ids, where they stand, and a `PagedCache`. Out: final hidden states, with the cache filled. A prompt and a decoding step
+take the same path, row by row, so that reading drawn tokens again fills the cache as drawing them did. A decoding step has fixed
+shapes and asks the host nothing, so that it can be captured as a CUDA graph. Attention is that of the Triton kernels of
+`decode_attention` where they run, else the same in plain PyTorch. On CUDA the work between the matrix products is compiled. No
+gradients, no sampling.
 
-Shapes: `B` slots, `N` tokens, `K` KV heads, `R` query heads per KV head, `D` head size, `H` hidden size, `V`
-vocabulary.
+On a CPU a row is the same bits whatever is computed with it, if passes have a multiple of ROWS rows. On CUDA cuBLAS chooses a
+product's kernel by the number of rows, so there a row may differ by rounding between passes of different sizes.
+
+Shapes: `N` rows (one token each), `K` KV heads, `R` query heads per KV head, `D` head size, `H` hidden size, `V` vocabulary.
 """
 
 from collections.abc import Sequence
@@ -19,25 +21,24 @@ from torch import Tensor
 from transformers import PretrainedConfig
 
 from dianoia.hardware.compiled import compile_for, mark_dynamic
-from dianoia.hardware.flash_attention import (
-    SequenceBounds,
-    cached_attention,
-    causal_attention,
-    has_flash_attention,
-)
 from dianoia.hardware.matmul import matmul_float32
 from dianoia.sampler.native.torch.decode_attention import (
+    Group,
+    Places,
     Rotation,
-    attend_slots,
+    Tiles,
+    attend_groups,
+    attend_tiles,
+    columns_of,
     has_decode_kernels,
-    multiprocessor_count,
-    rope_into_cache,
-    split_count,
+    masks_of,
+    rope_into_pages,
 )
+from dianoia.sampler.native.torch.paged_cache import PagedCache
 from dianoia.sampler.native.weights import LayerWeights, ModelShape, RopeTables, Weights
 
-CACHE_BLOCK = 64
-"""Slots of the KV cache are a multiple of this many tokens long."""
+ROWS = 16
+"""On a CPU passes have a multiple of so many rows: BLAS takes other kernels for a few rows, which add in another order."""
 
 QkvWeights = tuple[Tensor, Tensor, Tensor | None, Tensor | None]
 """Input norm, QKV matrix, its bias, and the norms of queries and keys."""
@@ -48,48 +49,17 @@ OutputWeights = tuple[
 
 
 @dataclass(frozen=True, slots=True)
-class StepShape:
-    """Size of a decoding step."""
+class Pass:
+    """Tokens of one forward pass."""
 
-    slots: int
-    """The step runs slots 0 to `slots` - 1."""
-    length: int
-    """No slot holds more tokens, the present one included."""
-
-
-class KVCache:
-    """Keys and values `[layers, slots * capacity, K, D]`: prompt and response of a slot in one piece.
-
-    Attention reads a slot as far as it is filled, so there is no padding; a prompt is copied into the slot of each
-    of its samples.
-    """
-
-    def __init__(
-        self,
-        shape: ModelShape,
-        slots: int,
-        capacity: int,
-        dtype: torch.dtype,
-        device: torch.device,
-    ) -> None:
-        """Allocate room for at least `capacity` tokens in each of `slots`."""
-        self.slots, self.capacity = slots, -(-capacity // CACHE_BLOCK) * CACHE_BLOCK
-        size = (shape.layers, slots * self.capacity, shape.kv_heads, shape.head)
-        # zeros, because a masked NaN would still be NaN
-        self.keys, self.values = (torch.zeros(size, dtype=dtype, device=device) for _ in range(2))
-
-    @property
-    def bytes(self) -> int:
-        """Memory of both buffers."""
-        return 2 * self.keys.numel() * self.keys.element_size()
-
-    def move(self, targets: list[int], sources: list[int], length: int) -> None:
-        """Copy the first `length` tokens of the source slots; no slot may be both target and source."""
-        to, source = (torch.tensor(i, device=self.keys.device) for i in (targets, sources))
-        for states in (self.keys, self.values):
-            layers = states.view(states.shape[0], self.slots, self.capacity, *states.shape[2:])
-            for layer in layers:  # layer by layer, which bounds the temporary copy
-                layer[to, :length] = layer[source, :length]
+    tokens_N: Tensor
+    places: Places
+    groups: Sequence[Group] = ()
+    """For plain attention; they cover the rows in order, but for those that no sample has."""
+    tiles: Tiles | None = None
+    """For the kernels."""
+    longest: int | None = None
+    """In a decoding step: no slot holds more tokens, the present one included."""
 
 
 class TorchModel:
@@ -104,7 +74,6 @@ class TorchModel:
         self._cos = self._sin = torch.empty(0, shape.head, dtype=dtype, device=device)
         self._scale = shape.head**-0.5
         self._heads = (shape.heads, shape.kv_heads)
-        self.flash = has_flash_attention(device, dtype, shape.head)
         self.kernels = has_decode_kernels(device, dtype, shape.head, shape.repeats)
         self._project_qkv = compile_for(project_qkv, device)
         self._finish_layer = compile_for(finish_layer, device)
@@ -120,83 +89,47 @@ class TorchModel:
             self._sin = sin.to(self.device, self.dtype)
 
     def logits(self, hidden_BH: Tensor) -> Tensor:
-        """Return the float32 logits `[B, V]` of final hidden states."""
+        """Return the float32 logits `[B, V]` of final hidden states; on a CPU of a multiple of ROWS."""
         head = self.weights.head
         # float32 logits in either case, see `Weights`
         if self.device.type == "cpu":
             return F.linear(hidden_BH.to(head.dtype), head).float()
         return matmul_float32(hidden_BH, head.t())
 
-    def prefill(
-        self,
-        prompts: Sequence[tuple[int, ...]],
-        owners: Sequence[int],
-        slots: Sequence[int],
-        cache: KVCache,
-    ) -> Tensor:
-        """Read prompts, and write the keys and values of prompt `owners[i]` into slot `slots[i]`.
+    def padded(self, rows: int) -> int:
+        """Return how many rows a pass has that needs `rows`."""
+        return -(-rows // ROWS) * ROWS if self.device.type == "cpu" else rows
 
-        Returns the final hidden state after each prompt `[prompts, H]`.
-        """
-        lengths = [len(prompt) for prompt in prompts]
-        ends = torch.tensor(lengths).cumsum(0)
-        sources, targets = _cache_copies(lengths, owners, slots, cache.capacity)
-        sources, targets = sources.to(self.device), targets.to(self.device)
-        # the prompts end to end in one row, each with positions from 0
-        ids = torch.cat([torch.tensor(prompt) for prompt in prompts]).to(self.device)
-        positions = torch.cat([torch.arange(length) for length in lengths]).to(self.device)
-        bounds = SequenceBounds.of(lengths, self.device)
-        x, rope = self._embed(ids, positions)
-        for index, layer in enumerate(self.weights.layers):
-            q, k, v = self._qkv(layer, x, rope)
-            # a prompt's keys and values are copied into the slot of each of its samples
-            cache.keys[index].index_copy_(0, targets, k[sources])
-            cache.values[index].index_copy_(0, targets, v[sources])
-            attended = self._attend_prompts((q, k, v), bounds, lengths)
-            x = self._finish(layer, x, attended)
-        return self._final_norm(x[(ends - 1).to(self.device)])
-
-    def decode(
-        self, tokens_B: Tensor, lengths_B: Tensor, shape: StepShape, cache: KVCache
-    ) -> Tensor:
-        """Read one token per slot and return the final hidden states `[B, H]`.
-
-        The token is appended to the `lengths_B` tokens that its slot of the cache holds.
-        """
+    def forward(self, batch: Pass, cache: PagedCache) -> Tensor:
+        """Read tokens: write their keys and values into pages, and return their final hidden states `[N, H]`."""
         if self.kernels:
-            return self._decode_by_kernels(tokens_B, lengths_B, shape, cache)
-        # the position of the token is the number of tokens before it
-        x, rope = self._embed(tokens_B, lengths_B)
-        starts = torch.arange(shape.slots + 1, device=self.device) * cache.capacity
-        # The token goes behind what its slot holds, and attends to itself too.
-        columns, filled_B = starts[:-1] + lengths_B, (lengths_B + 1).to(torch.int32)
-        bounds = SequenceBounds(starts.to(torch.int32), shape.length)
+            return self._forward_by_kernels(batch, cache)
+        places = batch.places
+        x, rope = self._embed(batch.tokens_N, places.positions_N)
+        columns = columns_of(places)
+        groups = [masks_of(group, places, self.shape.repeats) for group in batch.groups]
         for index, layer in enumerate(self.weights.layers):
             q, k, v = self._qkv(layer, x, rope)
-            keys = cache.keys[index].index_copy_(0, columns, k)
-            values = cache.values[index].index_copy_(0, columns, v)
-            attended = self._attend_cache(q, (keys, values), bounds, filled_B, cache.capacity)
-            x = self._finish(layer, x, attended)
+            keys, values = cached = cache.layer(index)
+            keys.flatten(0, 1).index_copy_(0, columns, k)
+            values.flatten(0, 1).index_copy_(0, columns, v)
+            x = self._finish(layer, x, attend_groups(q, cached, groups, self._scale))
         return self._final_norm(x)
 
-    def _decode_by_kernels(
-        self, tokens_B: Tensor, lengths_B: Tensor, shape: StepShape, cache: KVCache
-    ) -> Tensor:
-        """Run `decode` with the kernels of `decode_attention`; the work between two attentions is compiled as one."""
-        layers, eps = self.weights.layers, self.shape.eps
-        x, rope = self._embed(tokens_B, lengths_B)
-        filled_B = (lengths_B + 1).to(torch.int32)
-        processors = multiprocessor_count(self.device)
-        splits = split_count(shape.slots, self.shape.kv_heads, shape.length, processors)
+    def _forward_by_kernels(self, batch: Pass, cache: PagedCache) -> Tensor:
+        """Run `forward` with the kernels of `decode_attention`; the work between two attentions is compiled as one."""
+        layers, eps, places = self.weights.layers, self.shape.eps, batch.places
+        assert batch.tiles is not None
+        x, rope = self._embed(batch.tokens_N, places.positions_N)
         mark_dynamic(x)
         # The first layer's projection runs alone; each later one is compiled with the end of the layer before.
         qkv = self._qkv_before_rope(x, *layers[0].qkv_weights[:3], eps)
         for index, layer in enumerate(layers):
-            cached = cache.keys[index], cache.values[index]
-            rotation = Rotation(layer.qk_norm, eps, *rope)
-            q = rope_into_cache(qkv, rotation, lengths_B, cached, cache.capacity)
-            size = (cache.capacity, splits)
-            attended = attend_slots(q, cached, filled_B, self._scale, size).flatten(1)
+            cached = cache.layer(index)
+            q = rope_into_pages(qkv, Rotation(layer.qk_norm, eps, *rope), places, cached)
+            attended = attend_tiles(
+                q, cached, places.tables_OW, batch.tiles, self._scale, batch.longest
+            ).flatten(1)
             mark_dynamic(x, attended)
             if layer is layers[-1]:
                 x = self._finish_layer(x, attended, *layer.output_weights, eps)
@@ -226,59 +159,6 @@ class TorchModel:
     def _final_norm(self, x: Tensor) -> Tensor:
         mark_dynamic(x)
         return self._rms_norm(x, self.weights.norm, self.shape.eps)
-
-    def _attend_prompts(
-        self, qkv: tuple[Tensor, Tensor, Tensor], bounds: SequenceBounds, lengths: list[int]
-    ) -> Tensor:
-        """Return the causal self-attention of each prompt `[N, heads, D]`."""
-        if self.flash:
-            return causal_attention(*qkv, bounds, self._scale)
-        # prompt by prompt, which needs neither padding nor a mask
-        parts = zip(*(torch.split(part.transpose(0, 1), lengths, 1) for part in qkv), strict=True)
-        attended = [
-            F.scaled_dot_product_attention(
-                q[None], k[None], v[None], is_causal=True, enable_gqa=True
-            )
-            for q, k, v in parts
-        ]
-        return torch.cat([prompt[0].transpose(0, 1) for prompt in attended])
-
-    def _attend_cache(
-        self,
-        q: Tensor,
-        cached: tuple[Tensor, Tensor],
-        bounds: SequenceBounds,
-        filled_B: Tensor,
-        capacity: int,
-    ) -> Tensor:
-        """Return the attention of one token per slot over its slot `[B, heads, D]`."""
-        if self.flash:
-            return cached_attention(q, *cached, bounds, filled_B, self._scale)
-        slots, head = q.shape[0], self.shape.head
-        keys, values = (
-            part.view(-1, capacity, *part.shape[1:])[:slots, : bounds.longest].transpose(1, 2)
-            for part in cached
-        )
-        # columns beyond what a slot holds are masked: they may hold keys of an earlier sample
-        filled_BN = torch.arange(bounds.longest, device=self.device) < filled_B[:, None]
-        # The query heads of one KV head become rows of one product, so keys need not be repeated.
-        queries = q.reshape(slots, self.shape.kv_heads, self.shape.repeats, head)
-        attended = F.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=filled_BN[:, None, None], scale=self._scale
-        )
-        return attended.reshape(slots, self.shape.heads, head)
-
-
-def _cache_copies(
-    lengths: Sequence[int], owners: Sequence[int], slots: Sequence[int], capacity: int
-) -> tuple[Tensor, Tensor]:
-    """Return the index of each token to copy among the prompts' tokens, and its index in the cache."""
-    starts = [sum(lengths[:i]) for i in range(len(lengths))]
-    sources = [torch.arange(starts[i], starts[i] + lengths[i]) for i in owners]
-    targets = [
-        torch.arange(lengths[i]) + slot * capacity for i, slot in zip(owners, slots, strict=True)
-    ]
-    return torch.cat(sources), torch.cat(targets)
 
 
 # Parts of a layer: functions of tensors alone, so that they can be compiled ------------------------

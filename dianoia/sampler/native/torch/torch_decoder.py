@@ -1,54 +1,78 @@
-"""Continuous batching in PyTorch: the loop that keeps the slots of `DecodeSteps` full.
+"""The decoder in PyTorch: its device state, kept between calls, and the loop over one call's requests.
 
-In: requests that share their sampling parameters. Out: `DecodeResults`. The host checks every CHECK_EVERY steps which
-samples have ended, and refills slots when enough of them are free, since a prefill has the same overhead for one prompt
-as for a hundred. Once no sample waits any more, live samples move into the first slots, so that steps get smaller.
+In: requests that share their sampling parameters. Out: `DecodeResults`. Not here: which sample has slots and pages (`schedule`),
+and how they are filled (`decode_loop`).
 """
 
-import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 
+from dianoia.base.errors import ConfigError
 from dianoia.base.records import Request, SamplingParams
 from dianoia.base.stopping import give_up_sampling_if_overdue
 from dianoia.hardware.devices import allow_any_order
-from dianoia.sampler.draw import seed_of
+from dianoia.sampler.native.cpu.cpu_decoder import PromptShare
 from dianoia.sampler.native.decode_results import DecodeResults, Finished
-from dianoia.sampler.native.torch.decode_steps import DecodeSteps, SlotStart
-from dianoia.sampler.native.torch.model import StepShape, TorchModel
+from dianoia.sampler.native.session import SessionLimits
+from dianoia.sampler.native.torch.decode_loop import CHECK_EVERY, DecodeLoop
+from dianoia.sampler.native.torch.decode_steps import DecodeSteps
+from dianoia.sampler.native.torch.model import TorchModel
+from dianoia.sampler.native.torch.page_pool import PAGE, pages_for
+from dianoia.sampler.native.torch.paged_cache import CacheSize, page_count, pages_in_memory
 
-PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
-"""Prompt tokens per prefill: enough to keep the arithmetic busy, few enough not to read far ahead."""
-CHECK_EVERY = 8
-"""Steps between two checks for ended samples."""
 REFILL = 16
 """Prompts are read again once one slot in REFILL is free."""
-FEWEST_SLOTS, SHORTEST = 8, 256
-"""Smallest size of a step on CUDA; larger ones double, so that few shapes are captured."""
 
 
-@dataclass(slots=True)
-class Seat:
-    """A sample in a slot, as far as the host knows."""
+class CacheLimits:
+    """How many pages the caches of a sampler may have."""
 
-    request: int
-    index: int
-    """Index among the samples of its request."""
-    prompt_tokens: int
-    steps: int = 0
-    """Decoding steps since the sample took the slot."""
+    def __init__(self, share: float = 0.8, pages: int | None = None) -> None:
+        """share: of the free memory, see `paged_cache.pages_in_memory`. pages: their number instead, per decoder.
+
+        Raises ConfigError for a share outside 0 to 1, and for pages below 1.
+        """
+        if not 0.0 < share <= 1.0:
+            raise ConfigError(
+                f"cache_share={share:g}: the KV cache takes a share of the free memory, above 0 and at most 1; 0.8 leaves room "
+                "for what a step needs."
+            )
+        if pages is not None and pages < 1:
+            raise ConfigError(f"pages={pages}: a KV cache needs 1 page or more, of {PAGE} tokens each.")
+        self._share, self._pages = share, pages
+
+    def size(
+        self, model: TorchModel, slots: int, tokens: int, response: int, decoders: int = 1
+    ) -> CacheSize:
+        """Return the size of the cache of one of `decoders` decoders, for samples of at most `tokens` tokens.
+
+        Raises ConfigError if the longest sample does not fit into a number of pages that was given.
+        """
+        if self._pages is not None:
+            if pages_for(tokens) > self._pages:
+                raise ConfigError(
+                    f"pages={self._pages}: a prompt with its longest response has {tokens} tokens, which take "
+                    f"{pages_for(tokens)} pages of {PAGE}. Give the KV cache as many, or make max_tokens smaller."
+                )
+            return CacheSize(slots, self._pages, tokens, response)
+        fitting = pages_in_memory(model.shape, model.dtype, model.device, self._share) // decoders
+        return CacheSize(slots, page_count(slots, tokens, fitting), tokens, response)
 
 
 class TorchDecoder:
     """Slots of one device, or of one thread of a CPU."""
 
-    def __init__(self, model: TorchModel, slots: int) -> None:
-        """slots: samples decoded at a time."""
-        self._model, self.slots = model, slots
+    def __init__(
+        self, model: TorchModel, slots: int, limits: CacheLimits | None = None, decoders: int = 1
+    ) -> None:
+        """slots: most samples decoded at a time. limits: of the KV cache. decoders: that share the memory."""
+        self._model, self.slots, self._decoders = model, slots, decoders
+        self._limits = limits or CacheLimits()
         self._steps: DecodeSteps | None = None
+        self.preemptions = 0
+        """Samples of the last call that gave their pages back for a time."""
 
     @property
     def bytes(self) -> int:
@@ -63,131 +87,84 @@ class TorchDecoder:
         finished: Finished | None,
         weights_version: int = 0,
     ) -> DecodeResults:
-        """Decode every sample of `requests`, all under `params`; the RoPE tables must be long enough already."""
+        """Decode every sample of `requests`, all under `params`; the RoPE tables must be long enough already.
+
+        Raises ConfigError if a sample does not fit into the pages of `CacheLimits`.
+        """
         results = DecodeResults(requests, self.slots, finished, weights_version)
-        if any(request.samples for request in requests):
-            # no two writes of a step meet, so their order does not matter
-            with allow_any_order():
-                _DecodeLoop(results, self._reserve(requests, params), params).run()
+        # prompts of like length are read together, and what is likely to take longest begins first
+        order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
+        queue = deque(
+            PromptShare(i, requests[i], params, 0, requests[i].samples)
+            for i in order
+            if requests[i].samples
+        )
+        if not queue:
+            return results
+        steps = self._reserve(requests, params)
+
+        def take() -> PromptShare | None:
+            return queue.popleft() if queue else None
+
+        # no two writes of a step that anybody reads meet, so their order does not matter
+        with allow_any_order():
+            loop = DecodeLoop(
+                steps, self._slots_of(requests), take, results.finish, weights_version, refill=REFILL
+            )
+            while loop.advance(CHECK_EVERY):
+                give_up_sampling_if_overdue()
+        results.steps, results.slot_steps = loop.steps, loop.slot_steps
+        results.seconds_prefill, self.preemptions = loop.seconds_prefill, loop.schedule.preemptions
         return results
+
+    def _slots_of(self, requests: Sequence[Request]) -> int:
+        return min(self.slots, sum(request.samples for request in requests))
 
     def _reserve(self, requests: Sequence[Request], params: SamplingParams) -> DecodeSteps:
         """Return the state of the last call if it is large enough, else a new one."""
-        slots = min(self.slots, sum(request.samples for request in requests))
-        capacity = max(len(request.prompt_ids) for request in requests) + params.max_tokens
+        tokens = max(len(request.prompt_ids) for request in requests) + params.max_tokens
         steps = self._steps
-        if steps is None or not steps.covers(slots, capacity, params.max_tokens):
-            self._steps = steps = None  # frees the old cache before the new one is allocated
-            self._steps = steps = DecodeSteps(self._model, slots, capacity, params.max_tokens)
-        steps.begin(params)
+        if steps is not None and steps.size.covers(self._wanted(requests, tokens, params, steps)):
+            return steps
+        self._steps = steps = None  # frees the old cache before the new one is measured and allocated
+        size = self._limits.size(
+            self._model, self._slots_of(requests), tokens, params.max_tokens, self._decoders
+        )
+        self._steps = steps = DecodeSteps(self._model, size)
         return steps
 
-
-class _DecodeLoop:
-    """One call of `generate`: the samples that wait, and those in slots."""
-
-    def __init__(self, results: DecodeResults, steps: DecodeSteps, params: SamplingParams) -> None:
-        self._results, self._steps, self._params = results, steps, params
-        requests = results.requests
-        order = sorted(range(len(requests)), key=lambda i: -len(requests[i].prompt_ids))
-        self._waiting = deque((i, j) for i in order for j in range(requests[i].samples))
-        self._seats: dict[int, Seat] = {}
-        """By slot."""
-        self._prefill_tokens = PREFILL_TOKENS[steps.device.type]
-
-    def run(self) -> None:
-        """Refill slots, run steps and hand out completions until no sample is left."""
-        while self._waiting or self._seats:
-            # steps of few slots are cheaper, so gaps are closed once no sample can fill them
-            self._refill()
-            self._compact()
-            count = min(CHECK_EVERY, max(self._steps_left(seat) for seat in self._seats.values()))
-            # 0 if every sample ended with its first token
-            if count > 0:
-                self._steps.run(count, self._step_shape(count))
-            for seat in self._seats.values():
-                seat.steps += count
-            self._results.steps += count
-            self._hand_out()
-            give_up_sampling_if_overdue()
-
-    def _steps_left(self, seat: Seat) -> int:
-        """Return the number of steps until the limit on tokens; the prefill has drawn the first token."""
-        return self._params.max_tokens - 1 - seat.steps
-
-    def _step_shape(self, count: int) -> StepShape:
-        """Return slots and length that cover all samples after `count` more steps."""
-        cache = self._steps.cache
-        slots = max(self._seats) + 1
-        length = max(seat.prompt_tokens + seat.steps for seat in self._seats.values()) + count
-        # on a CPU nothing is captured, so a step is exactly as large as it has to be
-        if self._steps.captures:
-            slots, length = _doubled(FEWEST_SLOTS, slots), _doubled(SHORTEST, length)
-        return StepShape(min(cache.slots, slots), min(cache.capacity, length))
-
-    def _refill(self) -> None:
-        """Give free slots to waiting samples, the lowest slots first, one prefill at a time."""
-        start, slots = time.perf_counter(), self._steps.cache.slots
-        free = [slot for slot in range(slots) if slot not in self._seats]
-        # while samples run, wait for several free slots: a prefill for one costs nearly as much as for many
-        if self._seats and len(free) * REFILL < slots:
-            return
-        while free and self._waiting:
-            self._prefill(free)
-        self._results.seconds_prefill += time.perf_counter() - start
-
-    def _prefill(self, free: list[int]) -> None:
-        """Start waiting samples in slots from the front of `free`, up to the prompt tokens of one prefill."""
-        prompt_numbers: dict[int, int] = {}
-        prompts: list[tuple[int, ...]] = []
-        starts: list[SlotStart] = []
-        while free and self._waiting:
-            number, index = self._waiting[0]
-            request = self._results.requests[number]
-            if number not in prompt_numbers:
-                # the samples of a request share one reading of its prompt
-                tokens = sum(map(len, prompts)) + len(request.prompt_ids)
-                if prompts and tokens > self._prefill_tokens:
-                    break
-                prompt_numbers[number] = len(prompts)
-                prompts.append(request.prompt_ids)
-            self._waiting.popleft()
-            slot, seed, length = free.pop(0), seed_of(request.key, index), len(request.prompt_ids)
-            starts.append(SlotStart(slot, prompt_numbers[number], seed, length))
-            self._seats[slot] = Seat(number, index, length)
-        self._steps.start(prompts, starts)
-
-    def _hand_out(self) -> None:
-        """Finish the samples that have ended and free their slots."""
-        flags = self._steps.ended(max(self._seats) + 1)
-        slots = [slot for slot in sorted(self._seats) if flags[slot]]
-        if not slots:
-            return
-        completions = self._steps.completions(slots, self._results.weights_version)
-        self._steps.free(slots)
-        for slot, completion in zip(slots, completions, strict=True):
-            # the first token came from the prefill
-            self._results.slot_steps += len(completion.ids) - 1
-            seat = self._seats.pop(slot)
-            self._results.finish(seat.request, seat.index, completion)
-
-    def _compact(self) -> None:
-        """Once no sample waits, move samples into the first slots if that halves the slots of a step."""
-        if self._waiting or not self._seats:
-            return
-        enough = _doubled(FEWEST_SLOTS, len(self._seats))
-        if enough * 2 > _doubled(FEWEST_SLOTS, max(self._seats) + 1):
-            return
-        sources = [slot for slot in self._seats if slot >= enough]
-        targets = [slot for slot in range(enough) if slot not in self._seats][: len(sources)]
-        seats = [self._seats.pop(slot) for slot in sources]
-        length = max(seat.prompt_tokens + seat.steps for seat in seats)
-        self._steps.move(targets, sources, length)
-        self._seats.update(zip(targets, seats, strict=True))
+    def _wanted(
+        self, requests: Sequence[Request], tokens: int, params: SamplingParams, steps: DecodeSteps
+    ) -> CacheSize:
+        """Return the size that a call asks for of a cache that there is: it has taken its share of the memory already."""
+        slots = self._slots_of(requests)
+        pages = page_count(slots, tokens, steps.size.pages)
+        return CacheSize(slots, pages, tokens, params.max_tokens)
 
 
-def _doubled(first: int, least: int) -> int:
-    """Return the first of `first`, 2 `first`, 4 `first`, ... that is at least `least`."""
-    while first < least:
-        first *= 2
-    return first
+SESSION_PIECE = {"cpu": 128, "cuda": 2048}
+"""Tokens of a prompt that are read between two rounds of steps of a session: others wait as long for their next token."""
+
+
+def session_loop(
+    model: TorchModel,
+    slots: int,
+    cache: CacheLimits,
+    limits: SessionLimits,
+    weights_version: int,
+) -> Callable[[Callable[[], PromptShare | None], Finished], DecodeLoop]:
+    """Return what makes the loop of a session, with a cache of its own; requests have any sampling parameters.
+
+    Raises ConfigError if the longest request does not fit into the pages of `cache`.
+    """
+    tokens = min(limits.prompt_tokens + limits.response_tokens, limits.positions)
+    with torch.inference_mode():
+        size = cache.size(model, slots, tokens, limits.response_tokens)
+        steps = DecodeSteps(model, size, captures_draws=False)
+    piece = SESSION_PIECE[model.device.type]
+
+    def make(take: Callable[[], PromptShare | None], finish: Finished) -> DecodeLoop:
+        with torch.inference_mode():
+            return DecodeLoop(steps, slots, take, finish, weights_version, piece=piece, pieces=1)
+
+    return make

@@ -10,10 +10,10 @@ import torch
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.interface import WeightUpdate
-from dianoia.sampler.native.cpu import session as session_module
+from dianoia.sampler.native import session as session_module
 from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop
-from dianoia.sampler.native.cpu.session import Handle
 from dianoia.sampler.native.engine import NativeSampler
+from dianoia.sampler.native.session import Handle
 from tests.unit.sampler_models import POSITIONS, make, requests
 
 pytestmark = pytest.mark.usefixtures("in_c")
@@ -265,11 +265,3 @@ def test_new_weights_leave_an_open_session_as_it_is() -> None:
         (changed,) = native.generate([request], ENDLESS)
         assert changed != expected
         assert session.submit(request, ENDLESS).result(SECONDS) == expected
-
-
-def test_there_are_no_sessions_without_the_c_functions() -> None:
-    model = make("qwen3")
-    native = NativeSampler(model.config, dtype=torch.float16)
-    native.load(WeightUpdate(0, model.state_dict()))
-    with pytest.raises(ConfigError, match="Install a C compiler"):
-        native.session(20, 20)

@@ -1,9 +1,9 @@
 """Sessions: requests that are submitted, streamed and cancelled while others run, for a server.
 
 In: requests, from any thread. Out: a `Handle` per request, with its tokens as they are drawn; or calls of a `Listener`, for
-a server that waits for many requests in one thread. One worker thread per core runs a `DecodeLoop`; a completion is the same
-bits as from `generate`, because no sum depends on other requests. All requests of a session are served with the weights that
-the sampler had when the session was opened.
+a server that waits for many requests in one thread. Worker threads run the loops of a decoder: one per core in C, one in PyTorch.
+A completion is the same bits as from `generate` in C, and in PyTorch on a CPU, because no sum depends on other requests. All
+requests of a session are served with the weights that the sampler had when the session was opened.
 """
 
 import threading
@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from typing import Protocol
+from typing import Any, Protocol
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.interface import check_requests, params_of
-from dianoia.sampler.native.cpu.cpu_decoder import STEPS, DecodeLoop, LiveSample, PromptShare
-from dianoia.sampler.native.cpu.packed_model import CpuMemory, MemorySizes, PackedModel
+from dianoia.sampler.native.cpu.cpu_decoder import STEPS, PromptShare
+from dianoia.sampler.native.decode_results import Finished
 
 STREAM_SECONDS = 0.03
 """Time of the decoding steps between two reports to the callers, where a step is shorter: fewer reports are faster, since what
@@ -175,22 +175,81 @@ def _steps_in(seconds: float, seconds_per_step: float) -> int:
     return max(1, min(STEPS, int(seconds / max(seconds_per_step, 1e-9))))
 
 
+class StreamedSample(Protocol):
+    """A sample whose tokens a loop delivers."""
+
+    @property
+    def number(self) -> int:
+        """Index of its request."""
+        ...
+
+    @property
+    def index(self) -> int:
+        """Index among the samples of its request."""
+        ...
+
+
+class Loop(Protocol):
+    """Decodes the samples of one worker."""
+
+    steps: int
+    """Decoding steps so far."""
+    seconds_prefill: float
+    """Time for prompts and first tokens so far."""
+
+    @property
+    def busy(self) -> bool:
+        """True if the loop holds samples."""
+        ...
+
+    @property
+    def occupancy(self) -> float:
+        """Share of the slots that hold a sample."""
+        ...
+
+    def advance(self, steps: int, shares: int) -> bool:
+        """Take at most `shares` prompt shares, decode for at most `steps` steps, and hand out what has ended.
+
+        Returns False if there was nothing to decode.
+        """
+        ...
+
+    def stream(
+        self,
+        is_streamed: Callable[[int], bool],
+        deliver: Callable[[Any, list[int], list[float]], None],
+    ) -> None:
+        """Call `deliver` with each live `StreamedSample`, and the ids and log-probabilities that are new.
+
+        is_streamed: whether a request's samples are delivered before they end.
+        """
+        ...
+
+    def cancel(self, cancelled: Callable[[int], bool]) -> None:
+        """End the samples of requests for which `cancelled(number)` is True."""
+        ...
+
+
+MakeLoop = Callable[[Callable[[], PromptShare | None], Finished], Loop]
+"""Makes a worker's loop from a function that takes the next share of the queue, and one that gets each completion."""
+
+
 class Session:
     """Requests that share the slots of a sampler. Close it, or use it in a `with` statement, to end its threads."""
 
     def __init__(
         self,
-        model: PackedModel,
-        sizes: MemorySizes,
+        make_loop: MakeLoop,
         limits: SessionLimits,
         workers: int,
+        slots: int,
         weights_version: int,
         on_report: Callable[[], None] = lambda: None,
     ) -> None:
-        """sizes: memory per worker. on_report: called by a worker after a number of calls of listeners."""
+        """slots: of all workers together. on_report: called by a worker after a number of calls of listeners."""
         self._on_report = on_report
         self._limits, self._workers, self._version = limits, workers, weights_version
-        self.slots = workers * sizes.slots
+        self.slots = slots
         """Most samples decoded at a time."""
         self._queue: deque[PromptShare] = deque()
         self._handles: dict[int, Handle] = {}
@@ -200,22 +259,17 @@ class Session:
         """How often a request was cancelled: most of the time there is nothing to look for."""
         self._changed = threading.Condition()
         """Guards all of the above; notified when there is work, a cancellation or the end."""
-        loops = [
-            DecodeLoop(
-                model,
-                CpuMemory(model, sizes),
-                (sizes.slots, limits.response_tokens),
-                self._take,
-                self._finish,
-                weights_version,
-            )
-            for _ in range(workers)
-        ]
+        loops = [make_loop(self._take, self._finish) for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._work, args=(loop,), daemon=True) for loop in loops
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def closed(self) -> bool:
+        """True after `close`, and after a failure."""
+        return self._closed
 
     def __enter__(self) -> "Session":
         return self
@@ -279,7 +333,7 @@ class Session:
 
     # Worker threads -------------------------------------------------------------------------------
 
-    def _work(self, loop: DecodeLoop) -> None:
+    def _work(self, loop: Loop) -> None:
         """Decode until the session is closed. An error ends every request, so that nobody waits forever."""
         steps, cancellations, pause, reported = 1, 0, 0.0, 0.0
         try:
@@ -317,7 +371,7 @@ class Session:
             for handle in handles:
                 handle._close(error)
 
-    def _wait_for_work(self, loop: DecodeLoop) -> bool:
+    def _wait_for_work(self, loop: Loop) -> bool:
         """Wait until this worker has samples or there are shares to take. Returns False at the end."""
         with self._changed:
             while not (loop.busy or self._queue or self._closed):
@@ -329,7 +383,7 @@ class Session:
         with self._changed:
             return self._queue.popleft() if self._queue else None
 
-    def _drop_cancelled(self, loop: DecodeLoop) -> None:
+    def _drop_cancelled(self, loop: Loop) -> None:
         """End cancelled samples of this worker, and cancelled shares that no worker has taken."""
         loop.cancel(self._is_cancelled)
         with self._changed:
@@ -352,7 +406,7 @@ class Session:
         handle = self._handles.get(number)
         return handle is not None and handle.is_streamed
 
-    def _deliver(self, sample: LiveSample, ids: list[int], logprobs: list[float]) -> None:
+    def _deliver(self, sample: StreamedSample, ids: list[int], logprobs: list[float]) -> None:
         handle = self._handles.get(sample.number)
         if handle is not None:
             handle._deliver(sample.index, ids, logprobs)
