@@ -2,9 +2,11 @@
 
     python -m benchmarks.gpu --out results          every part, about a minute each
     python -m benchmarks.gpu --part decode --sizes 0.6B
+    python -m benchmarks.gpu --part long --sizes 1.7B --limit 1800
 
 Needs only PyTorch and transformers. Decoding is compared with the least time that reading its weights and cache takes
-at the bandwidth of a copy; training with the rate of a large matrix product and of the data sheet; the step with the
+at the bandwidth of a copy; `long` shows the slots that fit and their speed with pages, and with the longest response
+reserved for each slot; training with the rate of a large matrix product and of the data sheet; the step with the
 same step by transformers' `generate`. If a part fails or takes too long, it says so and the next one begins. Every
 row is written to `gpu.json` at once.
 """
@@ -28,6 +30,8 @@ from benchmarks.gpu.shapes import DEVICE, SIZES, requests, samples
 from dianoia.hardware.devices import use_deterministic_kernels
 
 BATCHES = (1, 16, 64, 256)
+LENGTHS = (1_024, 8_192, 32_768)
+"""Limits on the tokens of long responses."""
 BUDGETS = {"0.6B": 16_384, "1.7B": 8_192, "tiny": 512}
 """Tokens per micro-batch, by model size."""
 
@@ -109,6 +113,11 @@ def run(report: Report, options: argparse.Namespace) -> None:
                 measures.decode(size, batch, bandwidth, prompt, response)
                 for batch in options.batches
             ),
+            "long": lambda size=size: (
+                row
+                for length in options.lengths
+                for row in measures.long(size, length, max(options.batches), prompt)
+            ),
             "training": lambda size=size, budget=budget, training_samples=training_samples: [
                 measures.training(size, budget, training_samples, product)
             ],
@@ -139,7 +148,7 @@ def main() -> None:
     """Read the options, run the parts, and print all rows again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder for gpu.json")
-    parts = ["decode", "training", "step", "profile"]
+    parts = ["decode", "training", "step", "long", "profile"]
     parser.add_argument("--part", choices=parts, nargs="+", default=parts[:3])
     parser.add_argument("--sizes", choices=SIZES, nargs="+", default=["0.6B", "1.7B"])
     parser.add_argument(
@@ -150,6 +159,13 @@ def main() -> None:
     )
     parser.add_argument("--prompt", type=int, default=128, help="tokens per prompt")
     parser.add_argument("--response", type=int, default=256, help="tokens per response")
+    parser.add_argument(
+        "--lengths",
+        type=int,
+        nargs="+",
+        default=LENGTHS,
+        help="limits of the responses of `long`; 32k takes minutes: raise --limit",
+    )
     parser.add_argument("--budget", type=int, help="tokens per micro-batch")
     parser.add_argument("--limit", type=int, default=150, help="seconds per part")
     options = parser.parse_args()

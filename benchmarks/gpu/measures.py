@@ -1,5 +1,6 @@
 """The measures. Each returns rows of a table, and prints while it runs."""
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from dianoia.config import AlgorithmSettings, OptimizerSettings
 from dianoia.hardware.devices import allow_any_order
 from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.interface import WeightUpdate
-from dianoia.sampler.native.engine import NativeSampler
+from dianoia.sampler.native.engine import CACHE_SHARE, NativeSampler
 
 Row = dict[str, Any]
 NOMINAL = 989e12
@@ -98,6 +99,41 @@ def decode(size: str, batch: int, bandwidth: float, prompt: int, response: int) 
         "share_of_limit": limit / step,
         "prefill_ms": 1e3 * stats.seconds_prefill,
     }
+
+
+def long(size: str, length: int, slots: int, prompt: int) -> Iterator[Row]:
+    """Yield tokens per second of long responses: over as many slots as fit at full length, then over pages.
+
+    Responses end at random, after a quarter of `length` in the mean, as in training; `length` is the limit.
+    """
+    model, sums = model_of(size), arithmetic_of(size)
+    vocabulary = model.config.vocab_size
+    stops = random.Random(2).sample(range(vocabulary), max(1, 4 * vocabulary // length))
+    params = SamplingParams(length, frozenset(stops))
+    sampler = sampler_of(model, slots)
+    del model
+    if DEVICE.type == "cuda":
+        torch.cuda.empty_cache()
+        free = torch.cuda.mem_get_info(DEVICE)[0]
+    else:
+        free = 2**24  # on a CPU the script is only tried out
+    # a cache that reserves the longest response for each slot, in the same share of the memory
+    reserved = int(CACHE_SHARE * free / (2 * sums.cached * (prompt + length)))
+    group = min(16, slots)
+    work = requests(size, max(1, 2 * slots // group), group, prompt)
+    for name, count in (("reserved", max(1, min(slots, reserved))), ("paged", slots)):
+        chosen = sampler if count == slots else sampler_of(model_of(size), count)
+        elapsed = seconds(lambda chosen=chosen: chosen.generate(work, params), 1)  # type: ignore[misc]
+        stats = chosen.stats
+        yield {
+            "measure": f"long {size} {length} {name}",
+            "slots": count,
+            "live_slots": stats.occupancy * count,
+            "tokens_per_second": stats.tokens / elapsed,
+            "mean_tokens": stats.tokens / sum(request.samples for request in work),
+            "ms_per_step": 1e3 * stats.seconds_decode / stats.steps,
+            "seconds": elapsed,
+        }
 
 
 def learner_of(model: Qwen3ForCausalLM, budget: int, recompute: bool = False) -> PolicyLearner:

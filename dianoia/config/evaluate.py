@@ -48,6 +48,9 @@ class EvaluateStage(Settings):
     """Most likely tokens kept; 0 keeps the whole vocabulary."""
     slots: int = Field(default=256, ge=1)
     """Samples decoded at the same time, at most: memory and speed."""
+    cache_share: float = Field(default=0.8, gt=0, le=1)
+    """On a GPU: share of the free memory that the KV cache may take. A response takes pages of it as it grows; when there are
+    none, the newest waits and goes on later. Responses do not depend on it, only time does."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the sampler's weights and cache: `bfloat16` halves them. Its head over the vocabulary, logits and
     log-probabilities stay float32."""

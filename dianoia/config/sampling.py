@@ -34,6 +34,9 @@ class SamplingSettings(Settings):
     """Most likely tokens kept; 0 keeps the whole vocabulary."""
     slots: int = Field(default=256, ge=1)
     """Responses decoded at the same time, at most: memory and speed."""
+    cache_share: float = Field(default=0.8, gt=0, le=1)
+    """On a GPU: share of the free memory that the KV cache may take. A response takes pages of it as it grows; when there are
+    none, the newest waits and goes on later. Responses do not depend on it, only time does."""
     # float32 is the default, since the learner's weights are float32: rounding the sampler's would make the samples
     # off-policy by a little.
     dtype: Literal["float32", "bfloat16"] = "float32"

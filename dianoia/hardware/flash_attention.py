@@ -2,8 +2,7 @@
 
 In: queries `[N, heads, D]`, keys and values `[M, kv heads, D]` in bfloat16 or float16 on CUDA, and the bounds of the
 sequences. Out: the attention output `[N, heads, D]`. Several query heads share a KV head without a copy. The operators
-are those behind PyTorch's own attention functions; their `seqused_k` has no public form in all of the versions that we
-support. Not supported: dropout, windows, masks.
+are those behind PyTorch's own attention functions. Not supported: dropout, windows, masks.
 """
 
 from dataclasses import dataclass
@@ -50,19 +49,6 @@ def causal_attention(
     return attended
 
 
-def cached_attention(
-    q: Tensor, keys: Tensor, values: Tensor, rows: SequenceBounds, used: Tensor, scale: float
-) -> Tensor:
-    """Return the attention of one query per row `[B, heads, D]` over a KV cache.
-
-    A query attends to the first `used` (int32 `[B]`) keys of its row; `rows` are the bounds of the rows.
-    """
-    # each query is a sequence of one token
-    edges = torch.arange(q.shape[0] + 1, dtype=torch.int32, device=q.device)
-    queries = SequenceBounds(edges, 1)
-    return _forward(q, keys, values, (queries, rows), scale, causal=False, used=used)[0]
-
-
 def _forward(
     q: Tensor,
     k: Tensor,
@@ -70,7 +56,6 @@ def _forward(
     bounds: tuple[SequenceBounds, SequenceBounds],
     scale: float,
     causal: bool,
-    used: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Return the attention output, its log-sum-exp, and two tensors that the backward kernel needs.
 
@@ -91,7 +76,6 @@ def _forward(
         causal,
         debug_mask,
         scale=scale,
-        seqused_k=used,
     )
     return result[:4]
 

@@ -33,8 +33,8 @@ from dianoia.inference.generation import (
 from dianoia.inference.incremental_text import IncrementalText, StopStrings
 from dianoia.sampler.interface import Sampler
 from dianoia.sampler.native.cpu.scoring import ScoredSequence, TokenScore
-from dianoia.sampler.native.session import Listener
 from dianoia.sampler.native.engine import NativeSampler
+from dianoia.sampler.native.session import Listener
 
 
 @dataclass(eq=False, slots=True)

@@ -85,7 +85,13 @@ def sampler_of(
 ) -> tuple[RolloutSampler, SamplingParams]:
     """Return what samples the model `start`, and its sampling parameters."""
     model = context.language_model(start)
-    roller = context.sampler(model, template, slots=settings.slots, dtype=settings.dtype)
+    roller = context.sampler(
+        model,
+        template,
+        slots=settings.slots,
+        dtype=settings.dtype,
+        cache_share=settings.cache_share,
+    )
     params = roller.sampling_params(
         settings.max_tokens, settings.temperature, settings.top_p, settings.top_k
     )

@@ -132,9 +132,13 @@ class StageContext(Context):
         *,
         slots: int,
         dtype: Literal["float32", "bfloat16"],
+        cache_share: float,
         wording: str = QUESTION,
     ) -> RolloutSampler:
-        """Return what samples rollouts from a copy of the model's weights, `slots` of them at a time."""
+        """Return what samples rollouts from a copy of the model's weights, `slots` of them at a time.
+
+        cache_share: see `NativeSampler`.
+        """
         self._report_template(start, template)
         # A copy of the weights: the learner changes its own while samples are drawn, and hands them over between steps.
         model, weights = start.model, None
@@ -144,7 +148,12 @@ class StageContext(Context):
             else:
                 model = whole_copy(model, self.sharding)
         sampler = make_sampler(
-            model, slots=slots, dtype=DTYPES[dtype], device=self.device, weights=weights
+            model,
+            slots=slots,
+            dtype=DTYPES[dtype],
+            device=self.device,
+            weights=weights,
+            cache_share=cache_share,
         )
         return RolloutSampler(sampler, start.prompts(self.template(template)), wording)
 
@@ -155,7 +164,13 @@ class StageContext(Context):
         """
         sampling, rollouts = config.sampling, config.rollouts
         if not rollouts.served:
-            return self.sampler(start, config.template, slots=sampling.slots, dtype=sampling.dtype)
+            return self.sampler(
+                start,
+                config.template,
+                slots=sampling.slots,
+                dtype=sampling.dtype,
+                cache_share=sampling.cache_share,
+            )
         self._report_template(start, config.template)
         if self.sharding is not None and config.lora is not None and rollouts.lora == "adapter":
             raise ConfigError(

@@ -113,6 +113,7 @@ def _evaluate(
         config.template_of(name),
         slots=config.slots,
         dtype=config.dtype,
+        cache_share=config.cache_share,
         wording=config.wording,
     )
     params = roller.sampling_params(

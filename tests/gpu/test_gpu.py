@@ -7,6 +7,7 @@ These tests use no conftest, so that a machine with PyTorch, transformers and py
 import os
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,7 +20,6 @@ from dianoia.hardware import compiled
 from dianoia.hardware.devices import use_deterministic_kernels
 from dianoia.hardware.flash_attention import (
     SequenceBounds,
-    cached_attention,
     causal_attention,
     has_flash_attention,
 )
@@ -30,14 +30,18 @@ from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.torch.decode_attention import (
+    MOST_GROUP,
+    Places,
     Rotation,
-    attend_slots,
-    attend_slots_reference,
+    Tiles,
+    attend_tiles,
+    attend_tiles_reference,
     has_decode_kernels,
-    rope_into_cache,
-    rope_into_cache_reference,
+    rope_into_pages,
+    rope_into_pages_reference,
 )
 from dianoia.sampler.native.torch.decode_steps import DecodeSteps
+from dianoia.sampler.native.torch.page_pool import PAGE
 from dianoia.sampler.native.torch.torch_decoder import TorchDecoder
 from tests.unit.sampler_models import make, requests
 
@@ -118,51 +122,84 @@ def test_flash_attention_end_to_end_with_gradients() -> None:
         assert (first.float() - other.float()).norm() < 0.02 * other.float().norm()
 
 
-@pytest.mark.parametrize("rows", [1, 3, 64])
-def test_flash_attention_over_filled_rows(rows: int) -> None:
-    torch.manual_seed(0)
-    row, used = 192, torch.randint(1, 192, (rows,), device=CUDA, dtype=torch.int32)
-    q = torch.randn(rows, 4, 64, device=CUDA, dtype=torch.bfloat16)
-    k, v = (torch.randn(rows * row, 2, 64, device=CUDA, dtype=torch.bfloat16) for _ in range(2))
-    edges = (torch.arange(rows + 1, device=CUDA) * row).to(torch.int32)
-    output = cached_attention(q, k, v, SequenceBounds(edges, row), used, 64**-0.5)
-    for i, count in enumerate(used.tolist()):
-        part = slice(i * row, i * row + count)
-        expected = plain_attention(q[i : i + 1], k[part], v[part], causal=False)
-        assert (output[i : i + 1].float() - expected).abs().max() < 0.02
-
-
 def test_this_machine_has_the_kernels_of_a_step() -> None:
     assert has_decode_kernels(CUDA, torch.bfloat16, 128, 2)
 
 
-@pytest.mark.parametrize("splits", [1, 2, 8])
+def paged(head: int, kv: int) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Keys and values of six samples of 1,024 tokens in pages of a random order, and their table."""
+    order = torch.randperm(6 * 16, device=CUDA) + 1
+    keys, values = (
+        torch.randn(6 * 16 + 1, PAGE, kv, head, device=CUDA, dtype=torch.bfloat16) for _ in range(2)
+    )
+    return (keys, values), order.view(6, 16).to(torch.int32)
+
+
+def one_token_each(positions: list[int]) -> Tiles:
+    numbers = torch.arange(len(positions), device=CUDA)
+    return Tiles(numbers, numbers, torch.ones_like(numbers), torch.tensor(positions, device=CUDA))
+
+
 @pytest.mark.parametrize(("heads", "kv"), [(16, 8), (14, 2), (4, 4)])
 @pytest.mark.parametrize("head", [64, 128])
-def test_rows_in_parts(splits: int, heads: int, kv: int, head: int) -> None:
+def test_a_step_over_pages(heads: int, kv: int, head: int) -> None:
     torch.manual_seed(0)
-    filled_B = torch.tensor([1, 63, 64, 65, 500, 1024], device=CUDA, dtype=torch.int32)
+    cached, tables = paged(head, kv)
     q = torch.randn(6, heads, head, device=CUDA, dtype=torch.bfloat16)
-    cached = tuple(torch.randn(6 * 1024, kv, head, device=CUDA, dtype=q.dtype) for _ in range(2))
-    output = attend_slots(q, cached, filled_B, head**-0.5, (1024, splits))
-    expected = attend_slots_reference(q, cached, filled_B, head**-0.5, (1024, splits))
-    assert (output.float() - expected.float()).abs().max() < 0.03
+    numbers = (q, cached, tables, one_token_each([0, 63, 64, 255, 500, 1023]), head**-0.5)
+    expected = attend_tiles_reference(*numbers, 1024)
+    assert (attend_tiles(*numbers, 1024).float() - expected.float()).abs().max() < 0.03
+
+
+@pytest.mark.parametrize(("heads", "kv"), [(16, 8), (14, 2), (4, 4)])
+@pytest.mark.parametrize("head", [64, 128])
+def test_a_token_gets_the_same_bits_in_a_step_and_in_a_prompt(
+    heads: int, kv: int, head: int
+) -> None:
+    """Whatever the number of spans, the place of its pages, and the tile that it is in."""
+    torch.manual_seed(0)
+    (keys, values), tables = paged(head, kv)
+    q = torch.randn(600, heads, head, device=CUDA, dtype=torch.bfloat16)
+    size, scale = MOST_GROUP // (heads // kv), head**-0.5
+    numbers = [(0, i, min(size, 600 - i), 300 + i) for i in range(0, 600, size)]
+    prompt = Tiles(*torch.tensor(numbers, device=CUDA).t().contiguous())
+    whole = attend_tiles(q, (keys, values), tables, prompt, scale, None)
+    moved = tables.flip(1)
+    elsewhere = tuple(part.clone() for part in (keys, values))
+    for part, source in zip(elsewhere, (keys, values), strict=True):
+        part[moved.flatten().long()] = source[tables.flatten().long()]
+    for i in (0, 1, 211, 212, 599):
+        for cached, table, longest in (((keys, values), tables, 1024), (elsewhere, moved, 4096)):
+            output = attend_tiles(
+                q[i : i + 1], cached, table, one_token_each([300 + i]), scale, longest
+            )
+            assert torch.equal(output[0], whole[i])
 
 
 @pytest.mark.parametrize("normed", [True, False])
-def test_keys_go_into_the_cache(normed: bool) -> None:
+def test_keys_go_into_pages(normed: bool) -> None:
     torch.manual_seed(0)
     dtype = torch.bfloat16
     qkv = torch.randn(5, (4 + 2 * 2) * 64, device=CUDA, dtype=dtype)
     norms = torch.rand(6, 64, device=CUDA, dtype=dtype) if normed else None
-    tables = (torch.randn(5, 64, device=CUDA, dtype=dtype) for _ in range(2))
-    rotation, used_B = Rotation(norms, 1e-6, *tables), torch.tensor([0, 5, 63, 1, 2], device=CUDA)
+    rotation = Rotation(
+        norms, 1e-6, *(torch.randn(5, 64, device=CUDA, dtype=dtype) for _ in range(2))
+    )
+    tables = torch.tensor([[4, 2], [1, 3]], device=CUDA, dtype=torch.int32)
+    places = Places(
+        torch.tensor([0, 5, 63, 64, 100], device=CUDA),
+        torch.tensor([0, 0, 1, 1, 0], device=CUDA),
+        tables,
+    )
     ours, theirs = (
-        tuple(torch.zeros(5 * 64, 2, 64, device=CUDA, dtype=dtype) for _ in range(2))
+        (
+            torch.zeros(5, PAGE, 2, 64, device=CUDA, dtype=dtype),
+            torch.zeros(5, PAGE, 2, 64, device=CUDA, dtype=dtype),
+        )
         for _ in range(2)
     )
-    turned = rope_into_cache(qkv, rotation, used_B, ours, 64)
-    plain = rope_into_cache_reference(qkv, rotation, used_B, theirs, 64)
+    turned = rope_into_pages(qkv, rotation, places, ours)
+    plain = rope_into_pages_reference(qkv, rotation, places, theirs)
     for first, other in zip((turned, *ours), (plain, *theirs), strict=True):
         assert (first.float() - other.float()).abs().max() <= 0.02 * other.float().abs().max()
 
@@ -253,6 +290,32 @@ def test_float32_does_not_depend_on_slots_and_new_weights_take_effect() -> None:
     assert ids(native.generate(batch, PARAMS)) == ids(first)
     native.load(WeightUpdate(1, make("qwen3", seed=1).state_dict()))
     assert ids(native.generate(batch, PARAMS)) != ids(first)
+
+
+@pytest.mark.parametrize("family", ["qwen3", "qwen2"])
+def test_few_pages_draw_what_many_draw(family: str) -> None:
+    """Float32 in plain PyTorch: up to the rounding of products of different sizes."""
+    batch = requests(9, samples=7)
+    model = make(family)
+    tight = NativeSampler(model.config, slots=16, device=CUDA, pages=2)
+    tight.load(WeightUpdate(0, model.state_dict()))
+    ours, theirs = tight.generate(batch, PARAMS), sampler(family).generate(batch, PARAMS)
+    assert ids(ours) == ids(theirs)
+    assert (logprobs(ours) - logprobs(theirs)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_session_serves_any_parameters(dtype: torch.dtype) -> None:
+    """Steps are captured, draws of several sets of parameters are not."""
+    kinds = [PARAMS, replace(PARAMS, top_p=0.8), replace(PARAMS, temperature=0.0)]
+    batch = requests(9, samples=3)
+    with sampler("qwen3", dtype=dtype).session(20, 40) as session:
+        handles = [session.submit(r, kinds[i % 3]) for i, r in enumerate(batch)]
+        results = [handle.result(120) for handle in handles]
+    assert [len(group) for group in results] == [request.samples for request in batch]
+    if dtype == torch.float32:
+        alone = [sampler("qwen3").generate([r], kinds[i % 3])[0] for i, r in enumerate(batch)]
+        assert ids(results) == ids(alone)
 
 
 # Learner ------------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ share a copy (`shard`) hold an equal part each of all of these, and beside it th
 holds a copy of the weights, with a float32 head on a CPU; servers that draw the rollouts have it on their own devices. On a GPU the
 KV cache is released before an update. Activations are what the backward pass reads, by coefficients that the tests
 compare with what PyTorch keeps.
-All numbers are upper limits: every slot and every micro-batch is full of the longest responses. Left out: problems and
+All numbers are upper limits: every slot and every micro-batch is full of the longest responses, as far as the KV cache of a GPU,
+whose pages the slots share, has room for them. Left out: problems and
 data, and states that are being written to the disk (`plan.host_memory` has both).
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dianoia.base.limits import (
     CPU_ROW_TOKENS,
@@ -109,11 +110,13 @@ def peak(
                 size, machine, sampling.slots, sampling.max_tokens, *batch, sampling.dtype
             )
             phases = _inference(size, machine, cache, sampling.dtype)
+            phases = _paged(phases, machine, sampling.cache_share, sampling.slots, *batch)
         case EvaluateStage():
             # An evaluation passes at most EVALUATED_AT_ONCE problems to the sampler in one call.
             batch = _share(min(EVALUATED_AT_ONCE, stage.limit), layout), stage.samples
             cache = _decoding(size, machine, stage.slots, stage.max_tokens, *batch, stage.dtype)
             phases = _inference(size, machine, cache, stage.dtype)
+            phases = _paged(phases, machine, stage.cache_share, stage.slots, *batch)
         case SFTStage() | RewardModelStage() | PretrainStage():
             phases = _supervision(stage, size, machine, longest, layout)
     return max(phases, key=lambda phase: phase.bytes)
@@ -171,7 +174,7 @@ def _reinforcement(
     if stage.lora is not None and machine.cpu:
         merged = {"merged weights": _merged_checkpoint(stage.lora, size)}
         phases.append(Phase("writing", {**models, **cache, **merged, **libraries}))
-    return phases
+    return _paged(phases, machine, sampling.cache_share, sampling.slots, *batch)
 
 
 def _micro_batch(stage: RLStage, machine: Machine, layout: Layout) -> Pass:
@@ -251,10 +254,13 @@ def _decoding(
     samples: int,
     dtype: str,
 ) -> dict[str, float]:
-    """Return the bytes of decoding: the KV cache of every slot at full length and of the prompts, and token sampling."""
+    """Return the bytes of decoding: the KV cache of every slot at full length and of the prompts, and token sampling.
+
+    On a GPU `_paged` bounds the cache.
+    """
     # A slot holds a response of at most `longest` tokens and one token to start from.
     used = min(slots, problems * samples)
-    # in C the samples of a prompt share it, and each core may read one prompt ahead; on a GPU every slot has a copy
+    # the samples of a prompt share it, and in C each core may read one prompt ahead; on a GPU they may come after each other
     prompt_rows = min(problems, used + machine.workers) if machine.cpu else used
     numbers = (used * (1 + longest) + prompt_rows * PROMPT_TOKENS) * size.cache_per_token
     # a CPU keeps float32 states around bfloat16 products
@@ -263,6 +269,24 @@ def _decoding(
         "KV cache": float(width * numbers),
         "distributions": float(_SAMPLING_COPIES * _FLOAT32 * used * size.vocabulary),
     }
+
+
+def _paged(
+    phases: list[Phase], machine: Machine, share: float, slots: int, problems: int, samples: int
+) -> list[Phase]:
+    """Return the phases with the KV cache that a GPU has room for: samples take pages of it as they grow.
+
+    That is at most `share` of the memory that the other parts leave, and at least what one sample needs at full length.
+    """
+    if machine.cpu or machine.memory is None:
+        return phases
+    paged: list[Phase] = []
+    for phase in phases:
+        full = phase.parts.get("KV cache", 0.0)
+        room = share * (machine.memory - (phase.bytes - full))
+        least = full / min(slots, problems * samples)
+        paged.append(replace(phase, parts={**phase.parts, "KV cache": min(full, max(least, room))}))
+    return paged
 
 
 def trained_parameters(lora: LoRASettings | None, size: Size) -> int:

@@ -48,7 +48,7 @@ from dianoia.tasks.catalog import files_behind
 LARGE = 64_000_000
 """Bytes above which a weight file counts by size and time of change."""
 COST_KEYS = frozenset(
-    {"checkpoint_every", "budget_requests", "budget_tokens", "concurrency", "retries", "timeout", "key_env"}
+    {"cache_share", "checkpoint_every", "budget_requests", "budget_tokens", "concurrency", "retries", "timeout", "key_env"}
 )  # fmt: skip
 """Last parts of the keys that change what a run costs and never its results."""
 _MODEL_FILES = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja")

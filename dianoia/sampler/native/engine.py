@@ -412,7 +412,6 @@ class TorchDecoders:
         """See `Decoders`. One worker: on a CPU it computes each product with all threads."""
         # whole RoPE tables: the session's captured steps read them where they are
         self._model.reserve(limits.positions)
-        self._workers.clear()  # frees their caches before the session measures the memory
         make = session_loop(self._model, self._slots, self._limits, limits, weights_version)
         session = Session(make, limits, 1, self._slots, weights_version, on_report)
         self._sessions.add(session)

@@ -292,14 +292,14 @@ def masks_of(group: Group, places: Places, repeats: int) -> Masks:
         empty = left < 0
         # of an empty span anything may be read: it gets no weight
         hidden &= ~empty[..., None]
-        unseen = torch.zeros(empty.shape, device=last.device).masked_fill_(empty, -torch.inf)[:, :, None]
+        unseen = torch.zeros(empty.shape, device=last.device).masked_fill_(empty, -torch.inf)[
+            :, :, None
+        ]
     minus = torch.zeros(hidden.shape, device=last.device).masked_fill_(hidden, -torch.inf)
     return Masks(group, rows, minus.flatten(0, 1)[:, None], unseen)
 
 
-def attend_groups(
-    queries: Tensor, cached: Cached, groups: Sequence[Masks], scale: float
-) -> Tensor:
+def attend_groups(queries: Tensor, cached: Cached, groups: Sequence[Masks], scale: float) -> Tensor:
     """Return the attention of the rows `[N, H, D]`, in float32 arithmetic.
 
     The groups cover the first rows, in order; the others, which no sample has, get zeros.

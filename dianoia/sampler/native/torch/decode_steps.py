@@ -119,7 +119,14 @@ class DecodeSteps:
             return
         slots = torch.tensor([sample.slot for sample in samples], device=self.device)
         rows = [
-            (s.ids[-1], s.tokens, s.drawn - 1, s.seed, s.params.max_tokens, self._stop_row(s.params))
+            (
+                s.ids[-1],
+                s.tokens,
+                s.drawn - 1,
+                s.seed,
+                s.params.max_tokens,
+                self._stop_row(s.params),
+            )
             for s in samples
         ]
         self._state[:, slots] = torch.tensor(rows).t().to(self.device)
@@ -179,7 +186,9 @@ class DecodeSteps:
 
     # Steps ---------------------------------------------------------------------------------------
 
-    def run(self, count: int, shape: StepShape, lengths: Sequence[int], pages: list[list[int]]) -> None:
+    def run(
+        self, count: int, shape: StepShape, lengths: Sequence[int], pages: list[list[int]]
+    ) -> None:
         """Run `count` steps, after which no slot of the step holds more than `shape.length` tokens.
 
         lengths, pages: of each slot after these steps, for plain attention.
@@ -213,9 +222,7 @@ class DecodeSteps:
         self._graphs.setdefault(key, None)
         self._advance(shape.slots, self._logits(batch))
 
-    def _capture(
-        self, key: object, shape: StepShape, batch: Pass
-    ) -> torch.cuda.CUDAGraph | None:
+    def _capture(self, key: object, shape: StepShape, batch: Pass) -> torch.cuda.CUDAGraph | None:
         """Capture the step, without running it. Return None, and never capture again, where that fails."""
         graph = torch.cuda.CUDAGraph()
         try:

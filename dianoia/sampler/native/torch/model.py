@@ -14,6 +14,7 @@ Shapes: `N` rows (one token each), `K` KV heads, `R` query heads per KV head, `D
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +73,9 @@ class TorchModel:
         self.weights = Weights(shape, dtype, device)
         self._rope = RopeTables(config)
         self._cos = self._sin = torch.empty(0, shape.head, dtype=dtype, device=device)
+        self._replaced: list[tuple[Tensor, Tensor]] = []
+        """Shorter RoPE tables, which captured steps of other decoders still read."""
+        self._growing = Lock()
         self._scale = shape.head**-0.5
         self._heads = (shape.heads, shape.kv_heads)
         self.kernels = has_decode_kernels(device, dtype, shape.head, shape.repeats)
@@ -83,10 +87,12 @@ class TorchModel:
 
     def reserve(self, length: int) -> None:
         """Make the RoPE tables cover `length` positions."""
-        if self._cos.shape[0] < length:
-            cos, sin = self._rope.build(length)
-            self._cos = cos.to(self.device, self.dtype)
-            self._sin = sin.to(self.device, self.dtype)
+        with self._growing:
+            if self._cos.shape[0] < length:
+                cos, sin = self._rope.build(length)
+                self._replaced.append((self._cos, self._sin))
+                self._cos = cos.to(self.device, self.dtype)
+                self._sin = sin.to(self.device, self.dtype)
 
     def logits(self, hidden_BH: Tensor) -> Tensor:
         """Return the float32 logits `[B, V]` of final hidden states; on a CPU of a multiple of ROWS."""

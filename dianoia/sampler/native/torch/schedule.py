@@ -244,9 +244,8 @@ class Schedule:
 
     def _preempt_newest(self) -> Sample | None:
         """Take the pages of what came last; return it if it is a sample in a slot, which waits from now on."""
-        newest: Sample | Reading = max(
-            (*self.live.values(), *self.readings), key=lambda holder: holder.order
-        )
+        holders: list[Sample | Reading] = [*self.live.values(), *self.readings]
+        newest = max(holders, key=lambda holder: holder.order)
         self.pool.release(newest.pages)
         newest.pages = []
         if isinstance(newest, Reading):

@@ -40,7 +40,9 @@ class CacheLimits:
                 "for what a step needs."
             )
         if pages is not None and pages < 1:
-            raise ConfigError(f"pages={pages}: a KV cache needs 1 page or more, of {PAGE} tokens each.")
+            raise ConfigError(
+                f"pages={pages}: a KV cache needs 1 page or more, of {PAGE} tokens each."
+            )
         self._share, self._pages = share, pages
 
     def size(
@@ -109,7 +111,12 @@ class TorchDecoder:
         # no two writes of a step that anybody reads meet, so their order does not matter
         with allow_any_order():
             loop = DecodeLoop(
-                steps, self._slots_of(requests), take, results.finish, weights_version, refill=REFILL
+                steps,
+                self._slots_of(requests),
+                take,
+                results.finish,
+                weights_version,
+                refill=REFILL,
             )
             while loop.advance(CHECK_EVERY):
                 give_up_sampling_if_overdue()
@@ -126,7 +133,9 @@ class TorchDecoder:
         steps = self._steps
         if steps is not None and steps.size.covers(self._wanted(requests, tokens, params, steps)):
             return steps
-        self._steps = steps = None  # frees the old cache before the new one is measured and allocated
+        self._steps = steps = (
+            None  # frees the old cache before the new one is measured and allocated
+        )
         size = self._limits.size(
             self._model, self._slots_of(requests), tokens, params.max_tokens, self._decoders
         )

@@ -177,7 +177,7 @@ def merge(
     total_mass = tl.zeros([1], tl.float32)
     total = tl.zeros([1, D], tl.float32)
     # a token that no sample has is at position 0, and reads a span of its own
-    for s in range(0, tl.load(positions + b) // SPAN + 1):
+    for s in range(tl.load(positions + b) // SPAN + 1):
         mass = tl.load(masses + row + s + tl.arange(0, 1))
         part = tl.load(parts + (row + s) * D + d)[None, :]
         higher = tl.maximum(top, mass)
@@ -186,6 +186,4 @@ def merge(
         total = total * fade[:, None] + part * share[:, None]
         top = higher
     result = total / total_mass[:, None]
-    tl.store(
-        attended + ((b * HEADS + h) * D + d)[None, :], result.to(attended.dtype.element_ty)
-    )
+    tl.store(attended + ((b * HEADS + h) * D + d)[None, :], result.to(attended.dtype.element_ty))

@@ -24,9 +24,7 @@ HAS_INTERPRETER = importlib.util.find_spec("triton") is not None and os.environ.
     "TRITON_INTERPRET"
 )
 """Run with `TRITON_INTERPRET=1` where Triton is installed, which PyTorch for a CPU does not bring along."""
-interpreted = pytest.mark.skipif(
-    not HAS_INTERPRETER, reason="needs Triton and TRITON_INTERPRET=1"
-)
+interpreted = pytest.mark.skipif(not HAS_INTERPRETER, reason="needs Triton and TRITON_INTERPRET=1")
 LENGTH, KV, HEAD = 600, 3, 16
 """Tokens of each of three samples: two whole spans of the kernels and a part of one."""
 
@@ -59,9 +57,7 @@ def step(positions: list[int]) -> Tiles:
 
 def chunk(owner: int, first: int, last: int, most: int) -> Tiles:
     """Tiles of at most `most` tokens of a sample, whose rows begin at 0."""
-    return tiles(
-        *[(owner, i - first, min(most, last - i), i) for i in range(first, last, most)]
-    )
+    return tiles(*[(owner, i - first, min(most, last - i), i) for i in range(first, last, most)])
 
 
 def expected(whole: Case, owner: int, position: int) -> torch.Tensor:

@@ -68,7 +68,9 @@ class Device:
 
 
 requests = st.lists(
-    st.tuples(st.integers(1, 3 * PAGE), st.integers(1, 4), st.integers(1, 3 * PAGE)), min_size=1, max_size=5
+    st.tuples(st.integers(1, 3 * PAGE), st.integers(1, 4), st.integers(1, 3 * PAGE)),
+    min_size=1,
+    max_size=5,
 )
 
 
