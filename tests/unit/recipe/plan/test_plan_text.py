@@ -317,9 +317,10 @@ def test_what_would_make_a_stage_fit_is_named(monkeypatch: pytest.MonkeyPatch) -
     (line,) = [line for line in lines if line.startswith("WARNING: zero needs")]
     assert 'It would fit with stages.zero.rollouts.engine = "vllm" (' in line
     lora = 'stages.zero.lora = { rank = 32, dtype = "bfloat16" }'
-    lines = ranks_text(monkeypatch, replace(card, memory=12e9), Layout(8, 8))
+    # the KV cache gives way: without what adapters save, not even one response would have room
+    lines = ranks_text(monkeypatch, replace(card, memory=20e9), Layout(8, 8))
     (line,) = [line for line in lines if line.startswith("WARNING: zero needs")]
-    assert f'It would fit with {lora} and stages.zero.rollouts.engine = "vllm" (' in line
+    assert f"It would fit with {lora} (" in line
     tiny = replace(card, memory=4e9)
     lines = ranks_text(monkeypatch, tiny, Layout(8, 8))
     (line,) = [line for line in lines if line.startswith("WARNING: zero needs")]
