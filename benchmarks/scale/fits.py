@@ -11,9 +11,8 @@ from dianoia.config import RLStage
 from dianoia.hardware.machine import Machine
 from dianoia.models.hub_config import KNOWN
 from dianoia.recipe.plan.layout import Layout
-from dianoia.recipe.plan.memory import peak
+from dianoia.recipe.plan.memory import TIGHT, peak
 from dianoia.recipe.plan.model_sizes import Size, size_from_config
-from dianoia.recipe.plan.run_plan import TIGHT
 
 TOKENS = 8192
 """Most tokens of a response."""

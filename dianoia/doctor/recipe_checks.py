@@ -15,8 +15,9 @@ from dianoia.recipe.check.inputs import check_inputs
 from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.graph import Recipe
 from dianoia.recipe.load import load_recipe
+from dianoia.recipe.plan.memory import TIGHT
 from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
-from dianoia.recipe.plan.run_plan import TIGHT, MemoryPlan, RunPlan, plan_run
+from dianoia.recipe.plan.run_plan import MemoryPlan, RunPlan, plan_run
 from dianoia.recipe.resume.stage_status import StageSelection, stage_tasks
 from dianoia.recipe.templates import inherit_templates
 from dianoia.storage.run_directory import RunDirectory

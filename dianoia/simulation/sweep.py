@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from dianoia.config import RLStage
 from dianoia.hardware.machine import Machine
 from dianoia.recipe.plan.layout import Layout, Sharding
-from dianoia.recipe.plan.memory import peak
+from dianoia.recipe.plan.memory import TIGHT, peak
 from dianoia.recipe.plan.model_sizes import Size
-from dianoia.recipe.plan.run_plan import TIGHT
 from dianoia.simulation.prediction import RolloutTimes, Workload, predict
 from dianoia.simulation.rates import Rates
 

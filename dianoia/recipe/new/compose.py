@@ -18,8 +18,9 @@ from dianoia.recipe.load import load_recipe
 from dianoia.recipe.new.draft import Draft, Table
 from dianoia.recipe.new.facts import Facts, Request, gather
 from dianoia.recipe.new.goals import goal_tables
+from dianoia.recipe.plan.memory import TIGHT
 from dianoia.recipe.plan.number_format import format_bytes, format_count
-from dianoia.recipe.plan.run_plan import TIGHT, RunPlan, StagePlan, plan_run
+from dianoia.recipe.plan.run_plan import RunPlan, StagePlan, plan_run
 from dianoia.recipe.templates import inherit_templates
 
 _ABOUT = {

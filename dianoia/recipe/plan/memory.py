@@ -46,6 +46,8 @@ PROMPT_TOKENS = 80
 """Guess for the tokens of a prompt, whose length is unknown without a tokenizer."""
 _FLOAT32, _BFLOAT16 = 4, 2
 """Bytes per number."""
+TIGHT = 0.9
+"""Share of a machine's memory above which an estimate is too close to it."""
 _LIBRARIES = 0.5e9
 """Bytes of Python, PyTorch and its libraries, or of the CUDA context on the device."""
 _SAMPLING_COPIES = 4
@@ -277,13 +279,15 @@ def _paged(
     """Return the phases with the KV cache that a GPU has room for: samples take pages of it as they grow.
 
     That is at most `share` of the memory that the other parts leave, and at least what one sample needs at full length.
+    A cache that can give way does not make a stage tight: it is counted up to TIGHT of the machine.
     """
     if machine.cpu or machine.memory is None:
         return phases
     paged: list[Phase] = []
     for phase in phases:
         full = phase.parts.get("KV cache", 0.0)
-        room = share * (machine.memory - (phase.bytes - full))
+        others = phase.bytes - full
+        room = min(share * (machine.memory - others), TIGHT * machine.memory - others)
         least = full / min(slots, problems * samples)
         paged.append(replace(phase, parts={**phase.parts, "KV cache": min(full, max(least, room))}))
     return paged

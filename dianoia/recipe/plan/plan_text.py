@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from dianoia.hardware.machine import CPU_NAME
+from dianoia.recipe.plan.memory import TIGHT
 from dianoia.recipe.plan.number_format import format_bytes, format_seconds, plural
 from dianoia.recipe.plan.run_plan import (
-    TIGHT,
     DiskPlan,
     HostPlan,
     MemoryPlan,

@@ -28,7 +28,7 @@ from dianoia.recipe.graph import Recipe, Stage, sources, upstream
 from dianoia.recipe.plan.disk import run_parts, stage_needs
 from dianoia.recipe.plan.host_memory import host_memory
 from dianoia.recipe.plan.layout import ALONE, Layout, Sharding
-from dianoia.recipe.plan.memory import Phase, peak
+from dianoia.recipe.plan.memory import TIGHT, Phase, peak
 from dianoia.recipe.plan.model_sizes import reward_model_sizes, size_of
 from dianoia.recipe.plan.savings import Saving, WayToFit, savings, ways_to_fit
 from dianoia.recipe.plan.stage_work import StageWork, stage_work, summarize
@@ -44,8 +44,6 @@ from dianoia.text.template_fit import CODE, TemplateFit
 
 FORMAT = 1
 """Version of the JSON form."""
-TIGHT = 0.9
-"""Share of a machine's memory above which an estimate is too close to it."""
 _LONG = 30 * 86_400.0
 """Seconds of a stage above which a plan asks for another machine."""
 _READ = 256

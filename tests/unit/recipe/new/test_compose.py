@@ -9,7 +9,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.config import EvaluateStage, RLStage, SFTStage
 from dianoia.recipe.load import load_recipe
 from dianoia.recipe.new import NewRecipe, Request, compose
-from dianoia.recipe.plan.run_plan import TIGHT
+from dianoia.recipe.plan.memory import TIGHT
 
 
 def loaded(new: NewRecipe, folder: Path) -> NewRecipe:

@@ -1,6 +1,7 @@
 """The memory of a plan, by hand, and its activations beside what PyTorch keeps."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,24 @@ def test_off_the_cpu_cache_and_update_take_turns(write: Write) -> None:
     updating = phase(write, "zero", GPU)
     assert updating.activity == "updating" and updating.parts["KV cache"] == 0
     assert phase(write, "zero", CPU).parts["KV cache"] > 0
+
+
+@pytest.mark.parametrize(("memory", "cache"), [(6.0, 0.8 * 5.0), (1.5, 0.9 * 1.5 - 1.0)])
+def test_the_cache_of_a_gpu_takes_the_room_that_is_left(
+    write: Write, memory: float, cache: float
+) -> None:
+    """In units of all other parts: 0.8 of what they leave, as long as that is less than 0.9 of the machine with them."""
+    many = (
+        "evaluation.samples=64",
+        "evaluation.slots=512",
+        "evaluation.max_tokens=16000",
+        "base.model.max_positions=32768",
+    )
+    parts = phase(write, "evaluation", replace(GPU, memory=1e15), *many).parts
+    others = sum(parts.values()) - parts["KV cache"]
+    assert parts["KV cache"] > 4 * others
+    bounded = phase(write, "evaluation", replace(GPU, memory=memory * others), *many)
+    assert bounded.parts["KV cache"] == pytest.approx(cache * others)
 
 
 def test_an_untied_head_is_counted_where_it_is() -> None:

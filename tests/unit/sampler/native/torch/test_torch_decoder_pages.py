@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
+from dianoia.sampler.exchange import all_completions
 from dianoia.sampler.native.torch import decode_loop
 from dianoia.sampler.native.torch.decode_steps import DecodeSteps
 from dianoia.sampler.native.torch.model import TorchModel
@@ -29,6 +30,13 @@ def model_of(dtype: torch.dtype = torch.float32) -> TorchModel:
     return ready
 
 
+def completions(
+    decoder: TorchDecoder, requests: list[Request], params: SamplingParams = PARAMS
+) -> list[list[Completion]]:
+    """Return the completions of each request, in order."""
+    return all_completions(requests, decoder.generate(requests, params, None).completions)
+
+
 def batch(lengths: tuple[int, ...], samples: int) -> list[Request]:
     return [
         Request(tuple((7 * i + k) % 50 for k in range(n)), samples, (i,))
@@ -44,7 +52,7 @@ def model() -> TorchModel:
 @pytest.fixture(scope="module")
 def expected(model: TorchModel) -> list[list[Completion]]:
     """Completions with room for all."""
-    return TorchDecoder(model, 32).generate(batch(LENGTHS, 2), PARAMS, None).in_order()
+    return completions(TorchDecoder(model, 32), batch(LENGTHS, 2))
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +71,7 @@ def test_few_pages_equal_many_to_the_bit(
     pages = pages_for(90 + PARAMS.max_tokens) + spare
     decoder = TorchDecoder(model, slots, CacheLimits(pages=pages))
     with patch.dict(decode_loop.PIECE, {"cpu": piece}):
-        assert decoder.generate(batch(LENGTHS, 2), PARAMS, None).in_order() == expected
+        assert completions(decoder, batch(LENGTHS, 2)) == expected
 
 
 def test_preempted_samples_end_as_if_they_had_run_on(
@@ -72,7 +80,7 @@ def test_preempted_samples_end_as_if_they_had_run_on(
     decoder = TorchDecoder(model, 32, CacheLimits(pages=6))
     run = decoder.generate(batch(LENGTHS, 2), PARAMS, None)
     assert decoder.preemptions > 1, "the test has to see some"
-    assert run.in_order() == expected
+    assert all_completions(batch(LENGTHS, 2), run.completions) == expected
     assert run.slot_steps == run.tokens - 8
 
 
@@ -81,14 +89,14 @@ def test_alone_equals_in_company(
     model: TorchModel, expected: list[list[Completion]], number: int
 ) -> None:
     request = batch(LENGTHS, 2)[number]
-    assert TorchDecoder(model, 1).generate([request], PARAMS, None).in_order() == [expected[number]]
+    assert completions(TorchDecoder(model, 1), [request]) == [expected[number]]
 
 
 def test_bfloat16_too() -> None:
     model = model_of(torch.bfloat16)
     requests, params = batch((65, 60), 2), SamplingParams(10, frozenset())
-    many = TorchDecoder(model, 8).generate(requests, params, None).in_order()
-    few = TorchDecoder(model, 8, CacheLimits(pages=3)).generate(requests, params, None).in_order()
+    many = completions(TorchDecoder(model, 8), requests, params)
+    few = completions(TorchDecoder(model, 8, CacheLimits(pages=3)), requests, params)
     assert many == few
 
 
@@ -107,7 +115,7 @@ def test_an_error_leaves_no_page_behind(
     monkeypatch.setattr(DecodeSteps, "run", fails_once)
     with pytest.raises(RuntimeError, match="out of memory"):
         decoder.generate(batch(LENGTHS, 2), PARAMS, None)
-    assert decoder.generate(batch(LENGTHS, 2), PARAMS, None).in_order() == expected
+    assert completions(decoder, batch(LENGTHS, 2)) == expected
 
 
 def test_what_cannot_fit_is_refused(model: TorchModel) -> None:
