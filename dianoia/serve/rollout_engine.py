@@ -275,7 +275,7 @@ class _Line:
             session.close()
 
     def _opened(self) -> Any:
-        if isinstance(self._sampler, NativeSampler) and self._sampler.has_sessions:
+        if isinstance(self._sampler, NativeSampler):
             return self._sampler.session(self._context, self._context)
         return SerialSession(self._sampler, lambda: None)
 

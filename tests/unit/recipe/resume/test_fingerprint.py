@@ -128,9 +128,11 @@ def test_the_keys_that_only_cost_exist_and_mean_nothing_else() -> None:
         for key in flatten(_schema(model)):
             last = key.rpartition(".")[2]
             if last in COST_KEYS:
-                tables_of[last].add(key if last == "checkpoint_every" else key.split(".")[-2])
-    everywhere = tables_of.pop("checkpoint_every")
-    assert everywhere == {"checkpoint_every"}
+                table = key.rpartition(".")[0]
+                tables_of[last].add(table.rpartition(".")[2])
+    # "": the stage's own table
+    assert tables_of.pop("checkpoint_every") == {""}
+    assert tables_of.pop("cache_share") == {"", "sampling"}
     assert set(tables_of) <= set(EndpointSettings.model_fields)
     assert all(
         tables <= {"judge", "rewriter", "rollouts"} and tables for tables in tables_of.values()
