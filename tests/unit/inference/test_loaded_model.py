@@ -178,7 +178,10 @@ def test_a_model_of_transformers_with_a_chat_template(gpt2: Model) -> None:
     assert isinstance(gpt2.sampler, TransformersSampler)
     assert gpt2.template.name == "chat" and gpt2.positions == 64
     (first, second) = gpt2.ask("Who?", 2, temperature=1.0, max_tokens=5, seed=1)
-    assert first != second and gpt2.ask("Who?", temperature=1.0, max_tokens=5, seed=1) == [first]
+    (alone,) = gpt2.ask("Who?", temperature=1.0, max_tokens=5, seed=1)
+    assert first.text != second.text and alone.text == first.text
+    # transformers computes a batch of another size with other rounding
+    assert alone.completion.logprobs == pytest.approx(first.completion.logprobs, abs=1e-5)
     prompt = gpt2.tokenizer("user: Who?\nassistant:", add_special_tokens=False)["input_ids"]
     assert first.prompt_tokens == len(prompt)
 
