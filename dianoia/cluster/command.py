@@ -67,6 +67,8 @@ class ClusterCommand:
     def __init__(self, layout: Layout, group: "PlacementGroup") -> None:
         """Start an actor per rank. Raises MachineFault if a node cannot."""
         self._layout = layout
+        self._signals: list[int] = []
+        self._are_stopping = False
         actor_class = ray.remote(RankActor)
         actors = [
             actor_class.options(
@@ -171,6 +173,11 @@ class ClusterCommand:
         for rank in self._ranks:
             rank.answered = time.monotonic()
         while running := [rank for rank in self._ranks if not rank.has_ended]:
+            # Not in the handler, which may have interrupted a call of Ray.
+            if self._signals and not self._are_stopping:
+                self._are_stopping = True
+                sent = [rank.actor.send.remote(self._signals[0]) for rank in running]
+                ray.wait(sent, num_returns=len(sent), timeout=_NEWS_SECONDS)
             for rank in running:
                 if rank.asked is None:
                     rank.asked = rank.actor.news.remote(_NEWS_SECONDS)
@@ -204,14 +211,12 @@ class ClusterCommand:
     @contextmanager
     def _signals_passed_on(self) -> Iterator[None]:
         """In the block, pass Ctrl-C and SIGTERM on to all ranks, as a launcher does; a second one ends the command at once."""
-        received: list[int] = []
+        received = self._signals
 
         def pass_on(number: int, _frame: object) -> None:
             if received:
                 raise KeyboardInterrupt(f"ended by {SIGNAL_NAMES[signal.Signals(number)]}, without a last state")  # fmt: skip
             received.append(number)
-            for rank in self._ranks:
-                rank.actor.send.remote(number)
 
         before = {number: signal.signal(number, pass_on) for number in SIGNAL_NAMES}
         try:

@@ -19,6 +19,9 @@ def _end_with(pipe: int) -> None:
 
 def main() -> None:
     """Run a module as a program."""
+    # Workers of Ray ignore or block Ctrl-C, and both are inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     pipe = os.dup(0)  # not inherited by programs
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

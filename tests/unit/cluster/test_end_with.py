@@ -1,13 +1,15 @@
 """A program that ends with the process that started it."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 PROGRAM = """
-import subprocess, sys, pathlib
+import pathlib, signal, subprocess, sys
+assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 child = subprocess.Popen(["sleep", "60"])
 pathlib.Path("pids").write_text(f"{child.pid}")
 print("started", sys.argv[1:], repr(sys.stdin.read()), flush=True)
@@ -25,6 +27,7 @@ def test_it_ends_with_everything_that_it_has_started(tmp_path: Path) -> None:
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
     with process:
         assert process.stdin is not None and process.stdout is not None
