@@ -91,5 +91,6 @@ def ray_cluster(*names: str) -> Iterator[RayCluster]:
         yield cluster
     finally:
         assert process.stdin is not None
-        process.stdin.close()
-        process.wait(60)
+        with process:
+            process.stdin.close()
+            process.wait(60)
