@@ -2,8 +2,9 @@
 
 import random
 from collections.abc import Callable, Mapping
-from functools import partial
-from itertools import cycle
+from functools import cache, lru_cache, partial
+from itertools import cycle, islice
+from threading import Lock
 
 from dianoia.base.records import Problem
 from dianoia.miniature.authors import LANGUAGES, Item
@@ -63,36 +64,62 @@ class MiniatureProblems:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._draws = [draw for draw, weight in _SETS[name] for _ in range(weight)]
 
     def draw(self, seed: int, start: int, count: int) -> list[Problem]:
         """Return training problems `start` to `start + count - 1` of the stream that `seed` names.
 
         The domains of a mixed set alternate in a fixed order, so that every batch has all of them.
         """
-        return [self._training_problem(seed, index) for index in range(start, start + count)]
-
-    def _training_problem(self, seed: int, index: int) -> Problem:
-        # A generator per problem: problem `index` is the same wherever a run resumes.
-        # A text as seed is hashed by its bytes, the same in every process, unlike `hash`.
-        rng = random.Random(f"train-{self.name}-{seed}-{index}")
-        return self._draws[index % len(self._draws)](rng, Split.TRAIN).problem
+        return [training_problem(self.name, seed, index) for index in range(start, start + count)]
 
     def heldout(self, limit: int) -> list[Problem]:
         """Return the first `limit` of a fixed list of held-out problems, all different; fewer if there are no more."""
-        problems: dict[str, Problem] = {}
-        # No seed of a run and no limit: every run has the same list, and a smaller limit gives a beginning of it.
-        rng, repeats = random.Random(f"heldout-{self.name}"), 0
-        for draw in cycle(self._draws):
-            if len(problems) >= limit or repeats >= _TRIES:
-                break
-            problem = draw(rng, Split.HELDOUT).problem
-            # Counts draws in a row that bring nothing new.
-            repeats = repeats + 1 if problem.id in problems else 0
-            problems.setdefault(problem.id, problem)
-        return list(problems.values())
+        return heldout_list(self.name).first(limit)
 
     @property
     def languages(self) -> frozenset[str]:
         """English and Chinese."""
         return frozenset(LANGUAGES)
+
+
+@cache
+def _draws(name: str) -> tuple[Draw, ...]:
+    """Return the generators of one cycle of a problem set, each as often as its weight says."""
+    return tuple(draw for draw, weight in _SETS[name] for _ in range(weight))
+
+
+# The check of a recipe, its plan and its stages draw the same problems. Bounded: training draws new ones without end.
+@lru_cache(maxsize=2**14)
+def training_problem(name: str, seed: int, index: int) -> Problem:
+    """Return problem `index` of the stream that `seed` names of the set `name`."""
+    # A generator per problem: problem `index` is the same wherever a run resumes.
+    # A text as seed is hashed by its bytes, the same in every process, unlike `hash`.
+    rng = random.Random(f"train-{name}-{seed}-{index}")
+    draws = _draws(name)
+    return draws[index % len(draws)](rng, Split.TRAIN).problem
+
+
+class HeldoutList:
+    """The held-out problems of a set, drawn as far as somebody has asked for them."""
+
+    def __init__(self, name: str) -> None:
+        # No seed of a run and no limit: every run has the same list, and a smaller limit gives a beginning of it.
+        self._rng, self._repeats = random.Random(f"heldout-{name}"), 0
+        self._draws = cycle(_draws(name))
+        self._problems: dict[str, Problem] = {}
+        self._lock = Lock()
+        """A server's threads share the list."""
+
+    def first(self, limit: int) -> list[Problem]:
+        """Return the first `limit` problems; fewer if the list is complete."""
+        with self._lock:
+            while len(self._problems) < limit and self._repeats < _TRIES:
+                problem = next(self._draws)(self._rng, Split.HELDOUT).problem
+                # Counts draws in a row that bring nothing new.
+                self._repeats = self._repeats + 1 if problem.id in self._problems else 0
+                self._problems.setdefault(problem.id, problem)
+            return list(islice(self._problems.values(), limit))
+
+
+heldout_list = cache(HeldoutList)
+"""Returns the list of a set, the same object each time."""

@@ -24,7 +24,7 @@ from tests.conftest import TINY_ZERO, Make
 from tests.smoke.commands import SECONDS, Command, fresh, run_command
 from tests.smoke.killing import assert_same
 
-MANY = TINY_ZERO.replace("steps = 4", "steps = 24").replace(
+MANY = TINY_ZERO.replace("steps = 4", "steps = 16").replace(
     "checkpoint_every = 1", "checkpoint_every = 10"
 )
 
@@ -55,7 +55,7 @@ def said(done: subprocess.CompletedProcess[str], status: int = 2) -> str:
 
 @pytest.fixture(scope="module")
 def long_zero(copy_of: Callable[[str, Make], Path], tiny_base: Path) -> tuple[Path, Path]:
-    """A recipe of twelve rollouts, with a state after ten of them, and its run, never stopped."""
+    """A recipe of eight rollouts, with a state after ten of them, and its run, never stopped."""
 
     def make(folder: Path) -> None:
         recipe = folder / "zero.toml"
@@ -105,7 +105,7 @@ def test_a_disk_that_is_too_small_is_refused_before_any_work(
     assert_same(disk / "run", whole)
 
 
-@pytest.mark.parametrize(("jobs", "step"), [("1", 3), slow("1", 15), slow("2", 3), slow("2", 15)])
+@pytest.mark.parametrize(("jobs", "step"), [("1", 3), slow("1", 11), slow("2", 3), slow("2", 11)])
 def test_a_disk_that_fills_up_costs_no_step(
     jobs: str, step: int, disk: Path, long_zero: tuple[Path, Path]
 ) -> None:
@@ -229,7 +229,8 @@ def test_an_out_that_is_no_name(
 def test_a_run_directory_that_is_taken_away(disk: Path, long_zero: tuple[Path, Path]) -> None:
     recipe, _ = long_zero
     out = disk / "run"
-    with Command(arguments(recipe, out)) as process:
+    # far more steps than are left by then
+    with Command(arguments(recipe, out, "--set", "zero.steps=100")) as process:
         process.wait_until((out / "stages/zero/state").exists)
         shutil.rmtree(out)
         ended = process.finish()
@@ -343,7 +344,7 @@ def test_nothing_is_lost_by_stopping(
     assert ended.returncode == status, output
     assert f"{name}: stops after the current step" in ended.stdout
     reached = journal.read_bytes().count(b"\n") - 1
-    point = f"stopped by {name}: zero after step {reached} of 24; the same command resumes"
+    point = f"stopped by {name}: zero after step {reached} of 16; the same command resumes"
     assert point in output, output
     done = run_command(arguments(recipe, out))
     assert f"resumes after step {reached}" in done.stdout, "no step is done twice"
@@ -368,9 +369,9 @@ def signal_in_sampling(call: int) -> None:
     ("call", "reached", "point"),
     [
         # Held-out problems before the first rollout, then a rollout of two steps and held-out problems, again and again.
-        (6, 4, "after step 4 of 24, in a rollout that is drawn again"),
-        slow(2, 0, "after step 0 of 24, in a rollout that is drawn again"),
-        slow(5, 4, "after step 4 of 24"),  # of the held-out curve, whose point belongs to step 4
+        (6, 4, "after step 4 of 16, in a rollout that is drawn again"),
+        slow(2, 0, "after step 0 of 16, in a rollout that is drawn again"),
+        slow(5, 4, "after step 4 of 16"),  # of the held-out curve, whose point belongs to step 4
     ],
 )
 def test_a_rollout_that_takes_too_long_is_given_up(

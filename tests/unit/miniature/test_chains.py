@@ -17,7 +17,7 @@ from dianoia.miniature.chains import (
     draw_chain,
     operations_on,
 )
-from dianoia.miniature.problems import MiniatureProblems
+from dianoia.miniature.problems import MiniatureProblems, training_problem
 from dianoia.miniature.stories import StoryItem, tell_story
 from dianoia.tasks.catalog import VERIFIERS
 from tests.unit.miniature.miniature_readers import chains_told, result, within
@@ -131,6 +131,7 @@ def test_no_training_problem_is_held_out_for_any_seed_or_language() -> None:
 def test_problems_do_not_depend_on_how_they_are_batched() -> None:
     source = MATH
     whole = source.draw(1, 0, 12)
+    training_problem.cache_clear()  # drawn anew
     assert source.draw(1, 0, 5) + source.draw(1, 5, 1) + source.draw(1, 6, 6) == whole
     assert MATH.draw(1, 7, 3) == whole[7:10]
     assert len({problem.question for problem in source.draw(1, 0, 300)}) > 290

@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.records import Problem
-from dianoia.miniature.problems import SETS, MiniatureProblems
+from dianoia.miniature.problems import (
+    SETS,
+    HeldoutList,
+    MiniatureProblems,
+    heldout_list,
+    training_problem,
+)
 from dianoia.sandbox.sandbox import VARIABLE
 from dianoia.tasks.catalog import VERIFIERS, problem_source
 from dianoia.tasks.code import grade_many
@@ -100,6 +106,8 @@ def test_domains_of_a_mixed_set_take_their_turns(name: str, turns: list[str]) ->
 def test_a_stream_does_not_depend_on_how_it_is_batched(name: str) -> None:
     source = MiniatureProblems(name)
     whole = source.draw(1, 0, 24)
+    training_problem.cache_clear()  # problems are drawn anew, and in another order
+    assert source.draw(1, 8, 16) == whole[8:]
     assert source.draw(1, 0, 7) + source.draw(1, 7, 1) + source.draw(1, 8, 16) == whole
     assert MiniatureProblems(name).draw(1, 9, 4) == whole[9:13]
     assert source.draw(2, 0, 24) != whole
@@ -113,6 +121,11 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
     problems = source.heldout(200)
     assert len({problem.id for problem in problems}) == len(problems) > 30
     assert len({problem.question for problem in problems}) == len(problems)
+    heldout_list.cache_clear()  # drawn anew, and piece by piece
+    pieces = HeldoutList(name)
+    assert [pieces.first(limit) for limit in (3, 90, 50)] == [
+        problems[:limit] for limit in (3, 90, 50)
+    ]
     assert MiniatureProblems(name).heldout(200) == problems
     assert source.heldout(17) == problems[:17] and source.heldout(0) == []
     assert {problem.language for problem in problems} == {"en", "zh"}
