@@ -15,6 +15,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.thread_variables import let_idle_threads_sleep
 
 if TYPE_CHECKING:
+    from dianoia.cli.run import RunOptions
     from dianoia.recipe.load import RecipeSource
     from dianoia.results.run_results import Run
 
@@ -97,10 +98,7 @@ def run(
             steps are on disk, and the same call resumes.
     """
     let_idle_threads_sleep()
-    from rich.console import Console
-
-    from dianoia.cli.run import RunOptions, execute
-    from dianoia.results.run_results import load_run
+    from dianoia.cli.run import RunOptions
 
     options = RunOptions(
         recipe=recipe if isinstance(recipe, Mapping) else Path(recipe),
@@ -114,11 +112,21 @@ def run(
         start=start,
         force=force,
     )
+    runs = _executed(options, progress)
+    return runs if seeds is not None else runs[0]
+
+
+def _executed(options: "RunOptions", progress: bool) -> "list[Run]":
+    """Run what the options say, and return the finished runs."""
+    from rich.console import Console
+
+    from dianoia.cli.run import execute
+    from dianoia.results.run_results import load_run
+
     with _same_threads():
         console = Console(soft_wrap=True, quiet=not progress)
         outcomes = execute(options, console, command=_call(options))
-    runs = [load_run(outcome["run"]) for outcome in outcomes]
-    return runs if seeds is not None else runs[0]
+    return [load_run(outcome["run"]) for outcome in outcomes]
 
 
 def _assignments(overrides: Mapping[str, Any]) -> tuple[str, ...]:

@@ -56,6 +56,24 @@ def add_parser(commands: "Commands") -> None:
         "--rollouts", action="store_true",
         help="serve one model to a training run instead: token ids, and weights from a folder (docs/served-rollouts.md)",
     )  # fmt: skip
+    _add_limits(parser)
+    engine = parser.add_argument_group("engine")
+    engine.add_argument(
+        "--slots", type=_whole, default=64, metavar="N",
+        help="answers decoded at a time, per model (default: 64)",
+    )  # fmt: skip
+    engine.add_argument(
+        "--device", help="such as cpu or cuda (default: the first GPU, else the CPU)"
+    )
+    engine.add_argument("--dtype", choices=("float32", "bfloat16"), help="of weights and cache")
+    parser.add_argument(
+        "--json", action="store_true", help="print the line with the address as JSON"
+    )
+    parser.set_defaults(command=serve)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the limits of requests."""
     limits = parser.add_argument_group("limits")
     limits.add_argument(
         "--max-queue", type=_whole, default=256, metavar="N",
@@ -72,19 +90,6 @@ def add_parser(commands: "Commands") -> None:
     limits.add_argument(
         "--max-body", type=_whole, default=4, metavar="MIB", help="size of a request (default: 4)"
     )
-    engine = parser.add_argument_group("engine")
-    engine.add_argument(
-        "--slots", type=_whole, default=64, metavar="N",
-        help="answers decoded at a time, per model (default: 64)",
-    )  # fmt: skip
-    engine.add_argument(
-        "--device", help="such as cpu or cuda (default: the first GPU, else the CPU)"
-    )
-    engine.add_argument("--dtype", choices=("float32", "bfloat16"), help="of weights and cache")
-    parser.add_argument(
-        "--json", action="store_true", help="print the line with the address as JSON"
-    )
-    parser.set_defaults(command=serve)
 
 
 def serve(arguments: argparse.Namespace) -> None:
@@ -95,14 +100,7 @@ def serve(arguments: argparse.Namespace) -> None:
         ModelError: there is no such model, or it cannot be loaded.
         Stopped: the server was stopped, which is its usual end.
     """
-    try:
-        import httptools  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            f"dianoia serve needs the package {error.name!r}: {pip_install('serve')}"
-        ) from None
+    _require_packages()
     from dianoia.serve.access import Access
     from dianoia.serve.running import bound_socket, check_address
     from dianoia.serve.running import serve as run
@@ -152,6 +150,18 @@ def serve(arguments: argparse.Namespace) -> None:
         _serve_rollouts(service, access, listening, ready)
     else:
         run(service, access, listening, title, ready)
+
+
+def _require_packages() -> None:
+    """Raise ConfigError if a package of the extra `serve` is missing."""
+    try:
+        import httptools  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"dianoia serve needs the package {error.name!r}: {pip_install('serve')}"
+        ) from None
 
 
 def _serve_rollouts(

@@ -136,15 +136,7 @@ def predict(
     Raises:
         ConfigError: `staleness` without samplers, or no rank is left to learn.
     """
-    if staleness and not samplers:
-        raise ConfigError(
-            f"staleness = {staleness} lets samplers work while the learner does, so it needs ranks that only sample; "
-            "give some with --samplers, or leave --staleness out"
-        )
-    if samplers >= layout.ranks and samplers:
-        raise ConfigError(
-            f"--samplers {samplers}: of {layout.ranks} ranks none would be left to learn; give fewer"
-        )
+    _check_samplers(layout, samplers, staleness)
     random = np.random.default_rng(seed)
     learners = replace(layout, ranks=layout.ranks - samplers)
     decoder = decoder_of(work.learning.size, rates, work.slots, work.bfloat16)
@@ -182,6 +174,19 @@ def predict(
         sampler_busy=times[-1].busy * times[-1].sampled / times[-1].released,
         learner_busy=min(1.0, (updating + communication) / total),
     )
+
+
+def _check_samplers(layout: Layout, samplers: int, staleness: int) -> None:
+    """Raise ConfigError for `staleness` without ranks that only sample, and where none is left to learn."""
+    if staleness and not samplers:
+        raise ConfigError(
+            f"staleness = {staleness} lets samplers work while the learner does, so it needs ranks that only sample; "
+            "give some with --samplers, or leave --staleness out"
+        )
+    if samplers >= layout.ranks and samplers:
+        raise ConfigError(
+            f"--samplers {samplers}: of {layout.ranks} ranks none would be left to learn; give fewer"
+        )
 
 
 def _steady(times: list[Times], staleness: int) -> tuple[float, int]:

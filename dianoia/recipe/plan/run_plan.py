@@ -232,12 +232,6 @@ def plan_run(
         name: stage_work(name, recipe, size_of(name, recipe), layout.ranks)
         for name in recipe.stages
     }
-    disk = None
-    if run_directory is not None and any(task.runs for task in tasks):
-        # The disk of another machine is not known.
-        free = free_bytes(run_directory) if gpu is None else None
-        parts = run_parts(recipe, tasks, jobs)
-        disk = DiskPlan(sum(parts.values()), parts, free)
     main = None if gpu else main_memory()
     reruns = any(task.action is Action.RERUN for task in tasks)
     plan = RunPlan(
@@ -259,21 +253,34 @@ def plan_run(
         problem_notes=tuple(_problem_notes(recipe, running)),
         unusual=tuple(unusual_numbers(recipe)),
         missing=tuple(missing_inputs(recipe)),
-        disk=disk,
+        disk=_disk_plan(recipe, tasks, run_directory, jobs, elsewhere=gpu is not None),
         total_seconds=None,
         suggested_gpu=None,
         old_outputs=str(run_directory / "stages" / OLD) if run_directory and reruns else None,
     )
     plan = replace(plan, total_seconds=_total_seconds(plan, recipe))
     too_large = any(stage.memory and stage.memory.least for stage in plan.stages)
-    if too_large or (machine.cpu and plan.slow_stages):
-        return replace(
-            plan,
-            suggested_gpu=_smallest_gpu(
-                recipe, {name: works[name] for name in running}, machine, layout
-            ),
-        )
-    return plan
+    if not too_large and not (machine.cpu and plan.slow_stages):
+        return plan
+    needed = {name: works[name] for name in running}
+    return replace(plan, suggested_gpu=_smallest_gpu(recipe, needed, machine, layout))
+
+
+def _disk_plan(
+    recipe: Recipe,
+    tasks: Sequence[StageTask],
+    run_directory: Path | None,
+    jobs: int,
+    *,
+    elsewhere: bool,
+) -> DiskPlan | None:
+    """Return what the run will write; None without a run directory, and where no stage runs."""
+    if run_directory is None or not any(task.runs for task in tasks):
+        return None
+    # The disk of another machine is not known.
+    free = None if elsewhere else free_bytes(run_directory)
+    parts = run_parts(recipe, tasks, jobs)
+    return DiskPlan(sum(parts.values()), parts, free)
 
 
 def _total_seconds(plan: RunPlan, recipe: Recipe) -> float | None:

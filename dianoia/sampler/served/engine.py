@@ -96,19 +96,9 @@ class ServedSampler:
         self._trials: dict[str, Joining] = {}
         """What joining servers load before a version, by its label."""
         self._lock = threading.Lock()
-        try:
-            urls = settings.servers or self._start(
-                start, folder, dtype, max_tokens, lora if self._adapts else None, on_cpu
-            )
-            connections = [
-                ServerConnection(
-                    url, concurrency=settings.concurrency, timeout=settings.timeout, key=key
-                )
-                for url in urls
-            ]
-        except BaseException:
-            self._folders.close()
-            raise
+        connections = self._connections(
+            start, folder, dtype, max_tokens, lora if self._adapts else None, on_cpu, key
+        )
         self._fleet = Fleet(
             connections,
             patience=settings.patience,
@@ -116,6 +106,30 @@ class ServedSampler:
             ended=self._ended,
             report=report,
         )
+
+    def _connections(
+        self,
+        start: Mapping[str, Tensor],
+        folder: Path,
+        dtype: torch.dtype,
+        max_tokens: int,
+        lora: LoRASettings | None,
+        on_cpu: bool,
+        key: str | None,
+    ) -> list[ServerConnection]:
+        """Connect to the servers of the settings, or to those that are started first."""
+        concurrency, timeout = self._settings.concurrency, self._settings.timeout
+        try:
+            urls = self._settings.servers or self._start(
+                start, folder, dtype, max_tokens, lora, on_cpu
+            )
+            return [
+                ServerConnection(url, concurrency=concurrency, timeout=timeout, key=key)
+                for url in urls
+            ]
+        except BaseException:
+            self._folders.close()
+            raise
 
     def _start(
         self,
