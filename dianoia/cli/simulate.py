@@ -193,10 +193,10 @@ def _rl_stage(recipe: "Recipe", name: str | None) -> "tuple[str, RLStage]":
     if name is None and stages:
         return next(iter(stages.items()))
     if name is None or name not in stages:
-        named = "" if name is None else f"--stage {name}: "
-        there = ", ".join(stages) or "none"
+        where = "" if name is None else f"--stage {name}: "
+        names = ", ".join(stages) or "none"
         raise ConfigError(
-            f"{named}{recipe.name} has no such rl stage, and only those are simulated; it has: {there}"
+            f"{where}{recipe.name} has no such rl stage, and only those are simulated; it has: {names}"
         )
     return name, stages[name]
 
@@ -281,7 +281,7 @@ def _print(table: dict[str, Any], console: "Console") -> None:
     from dianoia.recipe.plan.number_format import format_seconds, plural
 
     lengths = table["lengths"]
-    drawn = "log-normal" if "limit" in lengths else f"those of {lengths['source']}"
+    source = "log-normal" if "limit" in lengths else f"those of {lengths['source']}"
     steps = plural(table["steps_per_rollout"], "step")
     many = (
         table["machine"].removeprefix("one ")
@@ -291,7 +291,7 @@ def _print(table: dict[str, Any], console: "Console") -> None:
     say(
         console,
         f"{table['recipe']}, {table['stage']}: rollouts of {table['problems']:,} problems x {table['group_size']} samples, "
-        f"{steps} each; responses of {lengths['mean']:,.0f} tokens in the mean ({drawn}); on {many}",
+        f"{steps} each; responses of {lengths['mean']:,.0f} tokens in the mean ({source}); on {many}",
     )
     say(console, "Seconds per rollout:")
     _print_points(table["synchronous"], console)

@@ -43,10 +43,10 @@ class _Rank:
 
     number: int
     actor: Any
-    place: Place
+    node: Place
     answered: float
     """When the actor last answered."""
-    asked: Any = None
+    request: Any = None
     """The call that it has not answered."""
     status: int | None = None
     loss: str | None = None
@@ -79,28 +79,28 @@ class ClusterCommand:
             ).remote()
             for rank in range(layout.size)
         ]
-        places = _answers([actor.place.remote() for actor in actors])
+        nodes = _answers([actor.place.remote() for actor in actors])
         now = time.monotonic()
         self._ranks = [
-            _Rank(number, actor, place, now)
-            for number, (actor, place) in enumerate(zip(actors, places, strict=True))
+            _Rank(number, actor, node, now)
+            for number, (actor, node) in enumerate(zip(actors, nodes, strict=True))
         ]
 
     @property
     def places(self) -> list[str]:
         """Addresses of the nodes, in the order of their ranks."""
-        return [rank.place.address for rank in self._ranks[:: self._layout.per_node]]
+        return [rank.node.address for rank in self._ranks[:: self._layout.per_node]]
 
     # Checks --------------------------------------------------------------------------------------
 
     def check_versions(self) -> None:
         """Raise ConfigError if a node has other versions of what decides results."""
-        here = versions()
+        own_versions = versions()
         for rank in self._ranks:
-            for name, version in rank.place.versions.items():
-                if version != here[name]:
+            for name, version in rank.node.versions.items():
+                if version != own_versions[name]:
                     raise ConfigError(
-                        f"node {rank.place.address} has {name} {version}, and this machine {here[name]}: ranks of different "
+                        f"node {rank.node.address} has {name} {version}, and this machine {own_versions[name]}: ranks of different "
                         "versions would come apart. Install the same on every node, from one constraints file"
                     )
 
@@ -109,18 +109,18 @@ class ClusterCommand:
 
         Each node reads a file that this machine writes, and writes one that this machine reads. Both are removed.
         """
-        there = next(path for path in (folder, *folder.parents) if path.is_dir())
+        existing = next(path for path in (folder, *folder.parents) if path.is_dir())
         for rank in self._ranks[:: self._layout.per_node]:
             token = f"dianoia-{secrets.token_hex(8)}"
-            probe, answer = there / f".{token}", there / f".{token}-answer"
+            probe, answer = existing / f".{token}", existing / f".{token}-answer"
             try:
                 probe.write_text(token, encoding="ascii")
-                seen = _until(
-                    lambda r=rank, t=token: _answers([r.actor.answers.remote(str(there), t)])[0]  # type: ignore[misc]
+                is_seen = _until(
+                    lambda r=rank, t=token: _answers([r.actor.answers.remote(str(existing), t)])[0]  # type: ignore[misc]
                 )
-                if not (seen and _until(answer.exists)):
+                if not (is_seen and _until(answer.exists)):
                     raise ConfigError(
-                        f"--out {folder}: node {rank.place.address} does not see {there} of this machine, and all ranks read and "
+                        f"--out {folder}: node {rank.node.address} does not see {existing} of this machine, and all ranks read and "
                         "write one run directory; give a folder on storage that every node has under the same path, such as NFS"
                     )
             finally:
@@ -136,7 +136,7 @@ class ClusterCommand:
                 if size != size_of(path):
                     has = "is not" if size is None else f"has {size:,} bytes instead of {size_of(path):,}"  # fmt: skip
                     raise ConfigError(
-                        f"{path} {has} on node {rank.place.address}, and the recipe reads it; put it on storage that every node "
+                        f"{path} {has} on node {rank.node.address}, and the recipe reads it; put it on storage that every node "
                         "sees, or name it by a path relative to this folder, from which it travels"
                     )
 
@@ -152,12 +152,12 @@ class ClusterCommand:
         Raises:
             RankError: a node is lost, or a rank was killed.
         """
-        host, port = self._ranks[0].place.address, self._ranks[0].place.port
+        host, port = self._ranks[0].node.address, self._ranks[0].node.port
         per_node = self._layout.per_node
         try:
             for rank in self._ranks:
                 first = rank.number - rank.number % per_node
-                gpus = [g for r in self._ranks[first : first + per_node] for g in r.place.gpus]
+                gpus = [g for r in self._ranks[first : first + per_node] for g in r.node.gpus]
                 environment = rank_environment(rank.number, self._layout, host, port, gpus)
                 rank.actor.start.remote(arguments, environment)
             with self._signals_passed_on():
@@ -179,14 +179,14 @@ class ClusterCommand:
                 sent = [rank.actor.send.remote(self._signals[0]) for rank in running]
                 ray.wait(sent, num_returns=len(sent), timeout=_NEWS_SECONDS)
             for rank in running:
-                if rank.asked is None:
-                    rank.asked = rank.actor.news.remote(_NEWS_SECONDS)
+                if rank.request is None:
+                    rank.request = rank.actor.news.remote(_NEWS_SECONDS)
             # Those that have answered, as soon as one has.
             ready, _ = ray.wait(
-                [rank.asked for rank in running], num_returns=len(running), timeout=_NEWS_SECONDS
+                [rank.request for rank in running], num_returns=len(running), timeout=_NEWS_SECONDS
             )
             for rank in running:
-                if rank.asked in ready:
+                if rank.request in ready:
                     self._take(rank, show)
                 elif time.monotonic() - rank.answered > ANSWER_SECONDS:
                     rank.loss = f"no answer for {ANSWER_SECONDS:.0f} seconds"
@@ -198,9 +198,9 @@ class ClusterCommand:
     @staticmethod
     def _take(rank: _Rank, show: Callable[[int, bool, str], object]) -> None:
         """Take the answer of a rank."""
-        asked, rank.asked = rank.asked, None
+        request, rank.request = rank.request, None
         try:
-            news: News = ray.get(asked)
+            news: News = ray.get(request)
         except RayError as error:
             rank.loss = _reason(error)
             return
@@ -232,7 +232,7 @@ class ClusterCommand:
         lost = [rank for rank in self._ranks if rank.loss is not None]
         if lost:
             texts = [
-                f"rank {rank.number} of {size} is lost with its node {rank.place.address} ({rank.loss})"
+                f"rank {rank.number} of {size} is lost with its node {rank.node.address} ({rank.loss})"
                 for rank in lost
             ]
             raise RankError(
@@ -241,7 +241,7 @@ class ClusterCommand:
         for rank in self._ranks:
             if rank.status is not None and rank.status < 0:
                 raise RankError(
-                    f"rank {rank.number} of {size} on node {rank.place.address} was ended by signal {-rank.status}; its memory "
+                    f"rank {rank.number} of {size} on node {rank.node.address} was ended by signal {-rank.status}; its memory "
                     f"may have run out. {advice}"
                 )
         # Ranks that had to be ended have no status, and only rank 0 reports.

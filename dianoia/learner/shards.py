@@ -44,8 +44,8 @@ class Sharding:
     @classmethod
     def over(cls, group: RankGroup, device: torch.device, ranks_per_model: int) -> "Sharding":
         """Return the sharding in which each `ranks_per_model` neighbours hold a model. Collective."""
-        models, rest = divmod(group.size, ranks_per_model)
-        assert not rest, "whole models only"
+        models, remainder = divmod(group.size, ranks_per_model)
+        assert not remainder, "whole models only"
         sizes = {"replicate": models, "shard": ranks_per_model}
         if models == 1:
             del sizes["replicate"]
@@ -55,9 +55,11 @@ class Sharding:
     @property
     def device(self) -> torch.device:
         """The device of this rank's shards."""
-        kind = self.mesh.device_type
+        device_type = self.mesh.device_type
         return (
-            torch.device(kind) if kind == "cpu" else torch.device(kind, torch.cuda.current_device())
+            torch.device(device_type)
+            if device_type == "cpu"
+            else torch.device(device_type, torch.cuda.current_device())
         )
 
     @property
@@ -97,9 +99,9 @@ def load_on_first_rank(load: Callable[[], P], group: RankGroup) -> P:
         generation = model.generation_config if model.can_generate() else None
         group.broadcast((type(model), model.config, generation, dtypes), "read the model")
         return model
-    kind, config, generation, dtypes = group.broadcast(cast(Any, None), "read the model")
+    model_class, config, generation, dtypes = group.broadcast(cast(Any, None), "read the model")
     with torch.device("meta"):
-        structure: P = kind(config)
+        structure: P = model_class(config)
     for name, tensor in _named_tensors(structure):
         tensor.data = tensor.data.to(dtypes[name])
     if generation is not None:
@@ -346,7 +348,7 @@ def _without_rest(shard: DTensor) -> DTensor:
 def _shard_dimension(tensor: DTensor) -> int:
     """Return the dimension of the mesh along which the rows are split."""
     dimensions = [
-        index for index, place in enumerate(tensor.placements) if isinstance(place, Shard)
+        index for index, placement in enumerate(tensor.placements) if isinstance(placement, Shard)
     ]
     assert len(dimensions) == 1, "one dimension of the mesh holds the shards of a model"
     return dimensions[0]

@@ -20,16 +20,16 @@ Drawn = Mapping[tuple[int, int], Completion]
 _VERB = "gather completions"
 
 
-def all_completions(requests: Sequence[Request], drawn: Drawn) -> list[list[Completion]]:
+def all_completions(requests: Sequence[Request], mine: Drawn) -> list[list[Completion]]:
     """Return the completions of every request, those of other ranks included.
 
     Raises:
         RankError: the ranks were asked for different samples, or drew them with different weights.
     """
     group = ranks()
-    completions = dict(drawn)
+    completions = dict(mine)
     if group.size > 1:
-        parts = group.gather((_digest(requests), _arrays(drawn)), _VERB)
+        parts = group.gather((_digest(requests), _arrays(mine)), _VERB)
         for rank, (digest, _) in enumerate(parts):
             if digest != parts[0][0]:
                 raise RankError(
@@ -51,8 +51,8 @@ def _digest(requests: Sequence[Request]) -> str:
     return blake2b(repr(streams).encode(), digest_size=8).hexdigest()
 
 
-def _arrays(drawn: Drawn) -> dict[str, Any]:
-    completions = list(drawn.values())
+def _arrays(mine: Drawn) -> dict[str, Any]:
+    completions = list(mine.values())
     lengths = np.array([len(completion.ids) for completion in completions], dtype=np.int32)
     total = int(lengths.sum())
     ids = np.fromiter(chain.from_iterable(c.ids for c in completions), np.int32, total)
@@ -61,7 +61,7 @@ def _arrays(drawn: Drawn) -> dict[str, Any]:
     # Exact or not at all: a server's JSON may have more digits than float32.
     is_exact = bool((short == logprobs).all())
     return {
-        "places": np.array(list(drawn), dtype=np.int32).reshape(-1, 2),
+        "places": np.array(list(mine), dtype=np.int32).reshape(-1, 2),
         "lengths": lengths,
         "ids": ids,
         "logprobs": short if is_exact else logprobs,
@@ -72,13 +72,13 @@ def _arrays(drawn: Drawn) -> dict[str, Any]:
 
 def _completions(arrays: Mapping[str, Any]) -> dict[tuple[int, int], Completion]:
     ids, logprobs = arrays["ids"].tolist(), arrays["logprobs"].tolist()
-    drawn: dict[tuple[int, int], Completion] = {}
+    completions: dict[tuple[int, int], Completion] = {}
     columns = (arrays[name].tolist() for name in ("places", "lengths", "stopped", "versions"))
     start = 0
     for (number, sample), length, stopped, version in zip(*columns, strict=True):
         end = start + length
-        drawn[number, sample] = Completion(
+        completions[number, sample] = Completion(
             tuple(ids[start:end]), tuple(logprobs[start:end]), stopped, version
         )
         start = end
-    return drawn
+    return completions

@@ -133,11 +133,11 @@ class NativeSampler:
                 self._stats = SamplerStats(weights_version=version)
                 return []
             start = time.perf_counter()
-            drawn, results = self._decoders.generate(
+            completions, results = self._decoders.generate(
                 requests, params, self._turns.reporting(on_finish), version
             )
             self._stats = _stats(results, time.perf_counter() - start, version)
-            return all_completions(requests, drawn)
+            return all_completions(requests, completions)
 
     @property
     def can_score(self) -> bool:
@@ -356,15 +356,15 @@ class TorchDecoders:
         )
         # before any step is captured: a graph holds the address of the RoPE tables
         self._model.reserve(longest)
-        drawn: dict[tuple[int, int], Completion] = {}
+        completions: dict[tuple[int, int], Completion] = {}
         results: list[DecodeResults] = []
         for params, indices in group_by_params(requests, default).items():
             results += self._generate_group(
-                requests, params, indices, finished, weights_version, drawn
+                requests, params, indices, finished, weights_version, completions
             )
         if not self._keeps_caches():
             self._workers.clear()
-        return drawn, results
+        return completions, results
 
     def _generate_group(
         self,
@@ -373,9 +373,9 @@ class TorchDecoders:
         indices: list[int],
         finished: Finished | None,
         weights_version: int,
-        drawn: dict[tuple[int, int], Completion],
+        completions: dict[tuple[int, int], Completion],
     ) -> list[DecodeResults]:
-        """Decode this rank's part of the requests at `indices`, which share `params`, into `drawn`."""
+        """Decode this rank's part of the requests at `indices`, which share `params`, into `completions`."""
         group, workers = ranks(), worker_count(self._model.device)
         count = max(1, min(workers * group.size, len(indices), self._slots))
         # round-robin, so that each part gets prompts of all lengths
@@ -393,7 +393,7 @@ class TorchDecoders:
         ]
         results = run_parallel(jobs) if jobs else []
         for part, result in zip(mine, results, strict=True):
-            drawn |= {
+            completions |= {
                 (part[number], sample): completion
                 for (number, sample), completion in result.completions.items()
             }
@@ -440,10 +440,10 @@ class TorchDecoders:
 
 def _drawn(results: Sequence[DecodeResults]) -> Drawn:
     """Return the completions of decoders that shared the same requests; each was finished by exactly one of them."""
-    drawn: dict[tuple[int, int], Completion] = {}
+    completions: dict[tuple[int, int], Completion] = {}
     for result in results:
-        drawn |= result.completions
-    return drawn
+        completions |= result.completions
+    return completions
 
 
 def _renumbered(finished: Finished | None, indices: list[int]) -> Finished | None:

@@ -107,9 +107,9 @@ class ServerProcesses:
 def _free_ports(count: int) -> list[int]:
     """Return ports that nobody listens at. Another program may take one before the server does, which then ends."""
     sockets = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
+    ports = [bound.getsockname()[1] for bound in sockets]
+    for bound in sockets:
+        bound.close()
     return ports
 
 
@@ -131,8 +131,8 @@ def _environment(settings: RolloutSettings, model: ServedModel, number: int) -> 
 
 def _command(settings: RolloutSettings, model: ServedModel, port: int) -> list[str]:
     if settings.python is None:
-        places = {MODEL_PLACE: str(model.folder), PORT_PLACE: str(port)}
-        return [_filled(part, places) for part in settings.command]
+        values = {MODEL_PLACE: str(model.folder), PORT_PLACE: str(port)}
+        return [_filled(part, values) for part in settings.command]
     command = [str(vllm_program(settings.python)), "serve", str(model.folder)]
     command += ["--served-model-name", "policy", "--host", HOST, "--port", str(port)]
     command += ["--dtype", model.dtype, "--logprobs-mode", "processed_logprobs"]
@@ -149,9 +149,9 @@ def _command(settings: RolloutSettings, model: ServedModel, port: int) -> list[s
     return command + settings.arguments
 
 
-def _filled(part: str, places: Mapping[str, str]) -> str:
-    for place, value in places.items():
-        part = part.replace(place, value)
+def _filled(part: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        part = part.replace(name, value)
     return part
 
 

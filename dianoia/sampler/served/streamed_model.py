@@ -79,8 +79,7 @@ def _computed_buffers(model: PreTrainedModel, config: PretrainedConfig) -> dict[
     """Return the tables that a model computes from its configuration, such as RoPE's, by name."""
     buffers: dict[str, Tensor] = {}
     for name, module in model.named_modules():
-        own = dict(module.named_buffers(recurse=False))
-        if own:
+        if any(True for _ in module.buffers(recurse=False)):
             # Made again off the meta device: these modules take the configuration and nothing else.
             try:
                 fresh = type(module)(config.get_text_config())
@@ -101,11 +100,11 @@ def _reading(
     handles: list[RemovableHandle] = []
     for name, module in model.named_modules():
         prefix = f"{name}." if name else ""
-        own = [key for key, _ in module.named_parameters(recurse=False)]
+        weights = [key for key, _ in module.named_parameters(recurse=False)]
         tables = [key for key, _ in module.named_buffers(recurse=False)]
-        if own or tables:
-            fill = partial(_fill, module, prefix, own, tables, tensor_of, buffers)
-            drop = partial(_drop, module, {key: module._parameters[key] for key in own})
+        if weights or tables:
+            fill = partial(_fill, module, prefix, weights, tables, tensor_of, buffers)
+            drop = partial(_drop, module, {key: module._parameters[key] for key in weights})
             handles.append(module.register_forward_pre_hook(fill))
             handles.append(module.register_forward_hook(drop))
     try:
@@ -118,13 +117,13 @@ def _reading(
 def _fill(
     module: nn.Module,
     prefix: str,
-    own: Sequence[str],
+    weights: Sequence[str],
     tables: Sequence[str],
     tensor_of: Callable[[str], Tensor],
     buffers: Mapping[str, Tensor],
     *_: object,
 ) -> None:
-    for key in own:
+    for key in weights:
         module._parameters[key] = nn.Parameter(tensor_of(prefix + key), requires_grad=False)
     for key in tables:
         module._buffers[key] = buffers[prefix + key]

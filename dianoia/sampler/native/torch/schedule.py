@@ -144,14 +144,14 @@ class Schedule:
         while self.waiting and ahead < len(self._free_slots):
             group = self.waiting[0]
             ids, shared = group[0].read_ids, self._prompt_pages(group[0])
-            wanted = pages_for(len(ids)) - len(shared)
+            needed = pages_for(len(ids)) - len(shared)
             growing = sum(pages_for(s.most_tokens) > len(s.pages) for s in self.live.values())
-            if self.pool.free < wanted + growing // RESERVE:
+            if self.pool.free < needed + growing // RESERVE:
                 return
             self.pool.share(shared)
-            taken = self.pool.take(wanted)
-            assert taken is not None
-            reading = Reading(ids, group, [*shared, *taken], len(shared) * PAGE)
+            new_pages = self.pool.take(needed)
+            assert new_pages is not None
+            reading = Reading(ids, group, [*shared, *new_pages], len(shared) * PAGE)
             insort(self.readings, reading, key=lambda reading: reading.order)
             del self.waiting[0]
             ahead += len(group)
@@ -191,25 +191,25 @@ class Schedule:
 
     def _seat(self, reading: Reading) -> Seat | None:
         """Give a slot to the first sample of a text; None if there is no page for the copy."""
-        sample, rest = reading.samples[0], reading.samples[1:]
+        sample, waiting = reading.samples[0], reading.samples[1:]
         full, in_part = divmod(len(reading.ids), PAGE)
         copied = None
-        if not rest:
+        if not waiting:
             sample.pages, reading.pages = reading.pages, []
         else:
-            own = self.pool.take(1 if in_part else 0)
-            if own is not None:
+            copies = self.pool.take(1 if in_part else 0)
+            if copies is not None:
                 self.pool.share(reading.pages[:full])
-                sample.pages = [*reading.pages[:full], *own]
-                copied = (reading.pages[full], own[0]) if in_part else None
+                sample.pages = [*reading.pages[:full], *copies]
+                copied = (reading.pages[full], copies[0]) if in_part else None
             elif self.live:
                 return None
             else:
                 # nobody will give a page back: the first sample takes all, and the text is read again for the others
                 sample.pages, reading.pages = reading.pages, []
-                self.add(rest)
-                rest = []
-        reading.samples = rest
+                self.add(waiting)
+                waiting = []
+        reading.samples = waiting
         sample.slot = heappop(self._free_slots)
         self.live[sample.slot] = sample
         return Seat(sample, copied)
@@ -231,15 +231,15 @@ class Schedule:
             if sample in lost:
                 continue
             tokens, first = min(sample.tokens + steps, sample.most_tokens), len(sample.pages)
-            while (taken := self.pool.take(max(0, pages_for(tokens) - first))) is None:
+            while (new_pages := self.pool.take(max(0, pages_for(tokens) - first))) is None:
                 victim = self._preempt_newest()
                 if victim is not None:
                     lost.append(victim)
                 if victim is sample:
                     break
             # nothing for a sample that has lost its own pages
-            sample.pages += taken or ()
-            entries += [(sample.slot, first + i, page) for i, page in enumerate(taken or ())]
+            sample.pages += new_pages or ()
+            entries += [(sample.slot, first + i, page) for i, page in enumerate(new_pages or ())]
         return entries, lost
 
     def _preempt_newest(self) -> Sample | None:
@@ -275,8 +275,8 @@ class Schedule:
             self._forget_if_empty(reading)
         for group in self.waiting:
             dropped += filter(is_dropped, group)
-        left = ([s for s in group if not is_dropped(s)] for group in self.waiting)
-        self.waiting = [group for group in left if group]
+        groups = ([s for s in group if not is_dropped(s)] for group in self.waiting)
+        self.waiting = [group for group in groups if group]
         return dropped
 
     def compact(self, slots: int) -> tuple[list[int], list[int]]:
