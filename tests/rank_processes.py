@@ -19,7 +19,7 @@ import torch
 
 from dianoia.distributed.group import joined
 from dianoia.distributed.placement import LOOPBACK, Placement
-from dianoia.distributed.processes import ProcessGroup
+from dianoia.distributed.process_group import ProcessGroup
 from tests.fork_server import Forked
 
 SECONDS = 120

@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError
-from dianoia.cluster.connection import address_of, connected, nodes, reserved
-from dianoia.cluster.layout import Layout, Node, gpu_count, lay_out, passed_on
+from dianoia.cluster.bundles import Layout, Node, gpu_count, lay_out, passed_on
+from dianoia.cluster.ray_connection import address_of, connected, nodes, reserved
 
 if TYPE_CHECKING:
     from dianoia.cli.run import RunOptions

@@ -20,7 +20,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from dianoia.base.errors import ConfigError, MachineFault, RankError
 from dianoia.base.stopping import SIGNAL_NAMES
-from dianoia.cluster.layout import Layout, rank_environment
+from dianoia.cluster.bundles import Layout, rank_environment
 from dianoia.cluster.rank_actor import News, Place, RankActor, size_of, versions
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class RankGroup:
-    """A process by itself: rank 0 of 1. `processes.ProcessGroup` is a group of several."""
+    """A process by itself: rank 0 of 1. `process_group.ProcessGroup` is a group of several."""
 
     rank = 0
     size = 1

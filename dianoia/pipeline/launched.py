@@ -16,7 +16,7 @@ from dianoia.base.progress import Reporter, Silence
 from dianoia.base.stopping import SIGNAL_NAMES
 from dianoia.distributed.group import joined
 from dianoia.distributed.placement import Placement
-from dianoia.distributed.processes import ProcessGroup
+from dianoia.distributed.process_group import ProcessGroup
 from dianoia.hardware import devices
 from dianoia.pipeline.messages import Request
 from dianoia.pipeline.stage import run_stage

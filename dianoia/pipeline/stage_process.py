@@ -24,7 +24,7 @@ from dianoia.base.progress import Reporter, Silence
 from dianoia.base.stopping import request_stop, stop_when
 from dianoia.distributed.group import joined, ranks
 from dianoia.distributed.placement import Placement
-from dianoia.distributed.processes import ProcessGroup
+from dianoia.distributed.process_group import ProcessGroup
 from dianoia.hardware import devices
 from dianoia.pipeline.messages import (
     END_NOW,

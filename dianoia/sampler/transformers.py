@@ -19,8 +19,8 @@ from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.base.stopping import give_up_sampling_if_overdue
 from dianoia.distributed.group import ranks
 from dianoia.models.loading import vocabulary_rows
+from dianoia.sampler.completion_exchange import all_completions
 from dianoia.sampler.draw import draw, seed_of
-from dianoia.sampler.exchange import all_completions
 from dianoia.sampler.interface import (
     OnFinish,
     PendingWeights,

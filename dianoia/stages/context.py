@@ -37,7 +37,7 @@ from dianoia.sampler.first_rank import FirstRankSampler
 from dianoia.sampler.interface import Sampler
 from dianoia.sampler.native.weights import refusal
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
-from dianoia.sampler.served.engine import ServedSampler
+from dianoia.sampler.served.served_sampler import ServedSampler
 from dianoia.storage.stage_inputs import Context
 from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATE_RECORD, Template, checkpoint_template, template_of

@@ -25,7 +25,7 @@ from dianoia.models.loading import load_model, load_tokenizer
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.served import weight_load
 from dianoia.sampler.served.connection import NoAnswer, ServerConnection
-from dianoia.sampler.served.engine import ServedSampler
+from dianoia.sampler.served.served_sampler import ServedSampler
 from dianoia.sampler.served.streamed_model import StreamedModel
 from dianoia.sampler.served.token_route import ROUTE, TokenRequest
 from tests.servers.conftest import post, serving

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import Stopped
 from dianoia.config import RolloutSettings
 from dianoia.sampler.factory import make_sampler
-from dianoia.sampler.served.engine import ServedSampler
+from dianoia.sampler.served.served_sampler import ServedSampler
 from dianoia.serve import running
 from dianoia.serve.access import Access
 from dianoia.serve.rollout_engine import RolloutEngine

@@ -19,7 +19,7 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.distributed.group import ranks
 from dianoia.hardware.threads import run_parallel, worker_count
-from dianoia.sampler.exchange import Drawn, all_completions
+from dianoia.sampler.completion_exchange import Drawn, all_completions
 from dianoia.sampler.interface import (
     OnFinish,
     PendingWeights,

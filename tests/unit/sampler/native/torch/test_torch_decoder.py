@@ -7,7 +7,7 @@ import torch
 from transformers import PreTrainedModel
 
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.sampler.exchange import all_completions
+from dianoia.sampler.completion_exchange import all_completions
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.torch import decode_attention

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
-from dianoia.sampler.exchange import all_completions
+from dianoia.sampler.completion_exchange import all_completions
 from dianoia.sampler.native.torch import decode_loop
 from dianoia.sampler.native.torch.decode_steps import DecodeSteps
 from dianoia.sampler.native.torch.model import TorchModel

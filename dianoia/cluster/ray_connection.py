@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dianoia.base.errors import ConfigError, MachineFault
 from dianoia.base.extras import pip_install
-from dianoia.cluster.layout import Layout, Node
+from dianoia.cluster.bundles import Layout, Node
 
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup

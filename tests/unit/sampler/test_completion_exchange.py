@@ -7,7 +7,7 @@ import pytest
 from dianoia.base.errors import RankError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.distributed.group import ranks
-from dianoia.sampler import exchange
+from dianoia.sampler import completion_exchange as exchange
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.transformers import TransformersSampler
 from tests.rank_processes import run_ranks

@@ -21,7 +21,7 @@ from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-
 from dianoia.base.errors import ConfigError, RankError
 from dianoia.distributed.gradients import add_over_ranks
 from dianoia.distributed.group import RankGroup
-from dianoia.distributed.packing import pack, unpack
+from dianoia.distributed.object_bytes import pack, unpack
 from dianoia.distributed.placement import LOOPBACK, Placement
 from dianoia.distributed.watch import Watch
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dianoia.base.records import Completion
-from dianoia.distributed.packing import pack, unpack
+from dianoia.distributed.object_bytes import pack, unpack
 
 CPU = torch.device("cpu")
 

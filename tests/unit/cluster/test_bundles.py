@@ -3,7 +3,7 @@
 import pytest
 
 from dianoia.base.errors import ConfigError
-from dianoia.cluster.layout import Layout, Node, gpu_count, lay_out, passed_on, rank_environment
+from dianoia.cluster.bundles import Layout, Node, gpu_count, lay_out, passed_on, rank_environment
 from dianoia.distributed.placement import placement_by_environment
 
 EIGHT = Node("a", 64, 8)
