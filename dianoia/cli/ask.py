@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from dianoia.base.errors import ConfigError
+from dianoia.cli.number_options import whole_number
 from dianoia.cli.output import print_json
 from dianoia.cli.result_tables import add_thoughts, make_console, print_response, say, shortened
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from dianoia.inference.response import Response
 
 _MAX_TALLIED = 5
+_count = whole_number(1, "is not a number of responses; write for example 4")
 _MAX_PROBLEM, _MAX_DIGITS = 1000, 9
 
 
@@ -78,14 +80,6 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
         "--seed", type=int, help="of the random draws (default: another one each time)"
     )
     parser.add_argument("--template", metavar="NAME", help=f"of the prompt {default_note}")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of responses; write for example 4"
-        )
-    return int(text)
 
 
 # The command ---------------------------------------------------------------------------------------

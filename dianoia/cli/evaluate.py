@@ -2,10 +2,12 @@
 
 import argparse
 import shlex
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dianoia.base.thread_variables import let_idle_threads_sleep
+from dianoia.cli.number_options import whole_number
 from dianoia.cli.output import print_json, print_wrapped
 from dianoia.cli.rank_options import add_rank_options
 
@@ -168,13 +170,8 @@ def _results(evaluation: "Evaluation", run: "RunDirectory") -> "list[Result]":
     return results
 
 
-def _whole(least: int) -> Any:
-    def parse(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
-        return int(text)
-
-    return parse
+def _whole(least: int) -> Callable[[str], int]:
+    return whole_number(least, f"is not a whole number from {least} on")
 
 
 def _number(text: str) -> float:

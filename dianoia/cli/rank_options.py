@@ -4,10 +4,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError
+from dianoia.cli.number_options import whole_number
 
 if TYPE_CHECKING:
     from dianoia.cli.run import RunOptions
     from dianoia.distributed.placement import Placement, RankCount
+
+_ranks = whole_number(1, "is not a number of processes; write for example 2")
+_gpu_count = whole_number(1, "is not a number of GPUs; write 8, or all")
 
 
 def add_rank_options(parser: argparse.ArgumentParser) -> None:
@@ -27,20 +31,8 @@ def add_rank_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _ranks(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of processes; write for example 2"
-        )
-    return int(text)
-
-
 def _gpus(text: str) -> int | str:
-    if text == "all":
-        return text
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of GPUs; write 8, or all")
-    return int(text)
+    return text if text == "all" else _gpu_count(text)
 
 
 def launched(options: "RunOptions") -> "Placement | None":

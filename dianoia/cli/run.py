@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from dianoia.base.errors import ConfigError, MachineFault, Stopped
 from dianoia.base.thread_variables import let_idle_threads_sleep
+from dianoia.cli.number_options import whole_number
 from dianoia.cli.output import print_json
 from dianoia.cli.rank_options import add_rank_options, launched, rank_count
 
@@ -44,6 +45,8 @@ TYPED_COMMAND = "DIANOIA_TYPED_COMMAND"
 _MIN_ADDRESSES = 1e9
 """Bytes of address space that importing PyTorch takes."""
 _NO_LOCKS = "this file system has no locks, so a second command would not be noticed; start none in this folder"
+_jobs = whole_number(0, "is not a number of stages; write for example 2, or 0 for one per core")
+_nodes = whole_number(1, "is not a number of machines; write for example 2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +207,6 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _nodes(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of machines; write for example 2"
-        )
-    return int(text)
-
-
 def _folder(text: str) -> Path:
     if not text.strip():
         raise argparse.ArgumentTypeError("it is empty; write a folder, such as runs/first")
@@ -232,14 +227,6 @@ def _seeds(text: str) -> tuple[int, ...]:
             f"{text!r} is not a list of different whole numbers; write for example 1,2,3"
         )
     return seeds
-
-
-def _jobs(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of stages; write for example 2, or 0 for one per core"
-        )
-    return int(text)
 
 
 # The command ---------------------------------------------------------------------------------------

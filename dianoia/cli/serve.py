@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError, nearest
 from dianoia.base.extras import pip_install
+from dianoia.cli.number_options import whole_number
 from dianoia.cli.output import print_json_line
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "DIANOIA_KEY"
 """Environment variable with the key, where no option gives one."""
 _MIB = 2**20
+_whole = whole_number(1, "is no whole number of 1 or more")
 
 
 def add_parser(commands: "Commands") -> None:
@@ -234,12 +236,6 @@ def _key(arguments: argparse.Namespace) -> str | None:
             f"{where}: a key is one word of ASCII characters, such as that of `openssl rand -hex 24` (it is not shown here)"
         )
     return key
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)
 
 
 def _port(text: str) -> int:

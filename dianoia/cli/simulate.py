@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dianoia.base.errors import ConfigError
+from dianoia.cli.number_options import whole_number
 from dianoia.cli.output import print_json
 from dianoia.cli.result_tables import make_console, print_columns, say
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Version of the JSON form."""
 _BITS = 8
+_whole = whole_number(0, "is not a whole number; write for example 1")
 
 
 def add_parser(commands: "Commands") -> None:
@@ -85,12 +87,6 @@ def add_parser(commands: "Commands") -> None:
     add("--seed", type=_whole, default=0, help="of the drawn lengths (default: 0)")
     add("--json", action="store_true", help="print the prediction as JSON")
     parser.set_defaults(command=simulate)
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number; write for example 1")
-    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -37,6 +37,18 @@ from dianoia.sampler.native.engine import NativeSampler
 from dianoia.sampler.native.session import Listener
 
 
+def open_session(
+    sampler: Sampler, context: int, on_report: Callable[[], None] = lambda: None
+) -> Any:
+    """Return a session of the sampler's own, else one that serves a request at a time.
+
+    context: most tokens of a prompt, and of a response. on_report: see `NativeSampler.session`.
+    """
+    if isinstance(sampler, NativeSampler):
+        return sampler.session(context, context, on_report)
+    return SerialSession(sampler, on_report)
+
+
 @dataclass(eq=False, slots=True)
 class SerialHandle:
     """A submitted request."""
@@ -269,11 +281,7 @@ class ModelLine:
     def _opened(self) -> Any:
         """Return the session, a new one for the first request and after a failure."""
         if self._session is None:
-            sampler = self.model.sampler
-            if isinstance(sampler, NativeSampler):
-                self._session = sampler.session(self.context, self.context, self.inbox.wake)
-            else:
-                self._session = SerialSession(sampler, self.inbox.wake)
+            self._session = open_session(self.model.sampler, self.context, self.inbox.wake)
             with self.lock:
                 self.slots = self._session.slots
         return self._session

@@ -79,10 +79,10 @@ class LowRank(nn.Module):
             return self._sum(weight, (whole(self.A), whole(self.B)))
 
     def _sum(self, weight: Tensor, matrices: tuple[Tensor, Tensor] | None) -> Tensor:
-        return _merged(weight, matrices, self.scale)
+        return merged_weight(weight, matrices, self.scale)
 
 
-def _merged(weight: Tensor, matrices: tuple[Tensor, Tensor] | None, scale: float) -> Tensor:
+def merged_weight(weight: Tensor, matrices: tuple[Tensor, Tensor] | None, scale: float) -> Tensor:
     """Return W + s B A, at least float32; W where there are no matrices."""
     # Autocast would round the product, whose sum with W has to be exact to float32.
     with torch.autocast(weight.device.type, enabled=False):
@@ -305,7 +305,7 @@ class AdaptedWeights(Mapping[str, Tensor]):
         if matrices is None:
             return tensor
         with torch.no_grad():
-            return _merged(tensor, matrices, self.adapters.scale)
+            return merged_weight(tensor, matrices, self.adapters.scale)
 
     def __contains__(self, name: object) -> bool:
         return name in self.frozen
@@ -356,6 +356,9 @@ def merged_model(model: PreTrainedModel, keep: bool = True) -> PreTrainedModel |
 
 # PEFT's file format -------------------------------------------------------------------------------
 
+PEFT_PREFIX = "base_model.model."
+"""Before every name in an adapter's file."""
+
 
 def save_adapter(folder: Path, model: PreTrainedModel, write: bool = True) -> None:
     """Write the adapters of `model` into a new folder that `peft.PeftModel.from_pretrained(base, folder)` reads.
@@ -388,11 +391,11 @@ def save_adapter_folder(
     settings = adapters.settings
     tensors: dict[str, Tensor] = {}
     for name, (A, B) in adapters.matrices.items():
-        tensors[f"base_model.model.{name}.lora_A.weight"] = A
-        tensors[f"base_model.model.{name}.lora_B.weight"] = B
+        tensors[f"{PEFT_PREFIX}{name}.lora_A.weight"] = A
+        tensors[f"{PEFT_PREFIX}{name}.lora_B.weight"] = B
     for name, head in (heads or {}).items():
         tensors |= {
-            f"base_model.model.{name}.{key}": weight for key, weight in head.state_dict().items()
+            f"{PEFT_PREFIX}{name}.{key}": weight for key, weight in head.state_dict().items()
         }
     with ranks().exchanging("gather adapters"):
         saved = {name: whole(t).detach().cpu().contiguous() for name, t in tensors.items()}

@@ -3,7 +3,7 @@
 In: what went wrong, with the status and the field at fault. Out: the JSON response.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from starlette.responses import JSONResponse
@@ -47,3 +47,13 @@ class ApiError(Exception):
     def response(self) -> JSONResponse:
         """Return the error as a response."""
         return JSONResponse(self.body(), status_code=self.status, headers=self.headers)
+
+
+def unknown_model(name: str, models: Iterable[str], suggestion: str = "") -> ApiError:
+    """Return the error of a request for a model that the server does not have."""
+    return ApiError(
+        404,
+        f"model {name[:100]!r}: there is no such model{suggestion}; there are {', '.join(models) or 'none'}",
+        field="model",
+        code="model_not_found",
+    )

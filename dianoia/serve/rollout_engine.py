@@ -19,11 +19,12 @@ from dianoia.base.errors import ModelError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.inference.live_engine import CONTEXT
 from dianoia.inference.loaded_model import Model
-from dianoia.inference.model_line import SerialSession
+from dianoia.inference.model_line import open_session
+from dianoia.learner.lora import PEFT_PREFIX, merged_weight
 from dianoia.sampler.draw import key_of
 from dianoia.sampler.interface import Sampler, WeightUpdate
 from dianoia.sampler.native.engine import NativeSampler
-from dianoia.serve.api_errors import ApiError
+from dianoia.serve.api_errors import ApiError, unknown_model
 
 _HEAD, _EMBEDDING = "lm_head.weight", "model.embed_tokens.weight"
 START_VERSION = "default"
@@ -80,7 +81,7 @@ class RolloutEngine:
         await self._running.wait()
         line = self._lines.get(model)
         if line is None:  # it was unloaded meanwhile
-            raise _no_model(model, self.models)
+            raise unknown_model(model, self.models)
         version = self.weight_version
         with self._counted():
             request = Request(prompt_ids, 1, key_of(seed))
@@ -89,7 +90,7 @@ class RolloutEngine:
 
     def _check(self, model: str, prompt_ids: tuple[int, ...], params: SamplingParams) -> None:
         if model not in self._lines:
-            raise _no_model(model, self.models)
+            raise unknown_model(model, self.models)
         rows = self._model.sampler.vocabulary
         # An id beyond the embedding table would read foreign memory.
         stranger = next((token for token in prompt_ids if not 0 <= token < rows), None)
@@ -179,7 +180,7 @@ class RolloutEngine:
     async def unload_adapter(self, name: str) -> None:
         """Forget an adapter. Raises ApiError (404) if there is none of the name."""
         if name == self.name or name not in self._lines:
-            raise _no_model(name, self.models[1:])
+            raise unknown_model(name, self.models[1:])
         line = self._lines.pop(name)
         await asyncio.to_thread(line.close)
 
@@ -240,7 +241,7 @@ class _Line:
         future: asyncio.Future[Completion | None] = loop.create_future()
         async with self._opening:
             if self._session is None:
-                self._session = await asyncio.to_thread(self._opened)
+                self._session = await asyncio.to_thread(open_session, self._sampler, self._context)
         handle = self._session.submit(request, params, listener=_Ended(loop, future))
         self._handles[handle] = future
         try:
@@ -273,11 +274,6 @@ class _Line:
         session, self._session = self._session, None
         if session is not None:
             session.close()
-
-    def _opened(self) -> Any:
-        if isinstance(self._sampler, NativeSampler):
-            return self._sampler.session(self._context, self._context)
-        return SerialSession(self._sampler, lambda: None)
 
 
 class _Ended:
@@ -313,15 +309,6 @@ class _Ended:
             return  # the loop has ended, and nobody waits
 
 
-def _no_model(name: str, models: list[str]) -> ApiError:
-    return ApiError(
-        404,
-        f"model {name[:100]!r}: there is no such model; there are {', '.join(models) or 'none'}",
-        field="model",
-        code="model_not_found",
-    )
-
-
 # Folders -----------------------------------------------------------------------------------------
 
 
@@ -348,11 +335,11 @@ def _merged(own: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
         scale = config["lora_alpha"] / config["r"]
         merged = dict(own)
         for name, A in tensors.items():
-            layer = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
+            layer = name.removeprefix(PEFT_PREFIX).removesuffix(".lora_A.weight")
             if name.endswith(".lora_A.weight"):
                 B = tensors[name.replace(".lora_A.", ".lora_B.")]
                 weight = own[f"{layer}.weight"]
-                merged[f"{layer}.weight"] = torch.addmm(weight.float(), B, A, alpha=scale)
+                merged[f"{layer}.weight"] = merged_weight(weight, (A, B), scale)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
         raise ApiError(400, f"{folder}: this is no adapter of the model: {error}.") from None
     return merged

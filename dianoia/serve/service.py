@@ -20,7 +20,7 @@ from dianoia.inference.checkpoints import Checkpoint
 from dianoia.inference.generation import Generation, GenerationRequest
 from dianoia.inference.live_engine import Engine, EngineFull
 from dianoia.inference.loaded_model import MAX_TOKENS, Model, load
-from dianoia.serve.api_errors import ApiError
+from dianoia.serve.api_errors import ApiError, unknown_model
 from dianoia.serve.request_types import ChatRequest, CompletionRequest
 from dianoia.serve.token_texts import TokenTexts
 
@@ -145,13 +145,7 @@ class Service:
         name = self.default if requested is None else requested
         name = name if name in self.checkpoints else self._aliases.get(name, name)
         if name not in self.checkpoints:
-            names = ", ".join(self.checkpoints)
-            raise ApiError(
-                404,
-                f"model {name[:100]!r}: there is no such model{nearest(name[:100], self.checkpoints)}; there are {names}",
-                field="model",
-                code="model_not_found",
-            )
+            raise unknown_model(name, self.checkpoints, nearest(name[:100], self.checkpoints))
         return name
 
     def model(self, name: str) -> Model:

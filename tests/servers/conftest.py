@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -25,6 +26,23 @@ from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.text.prompts import Prompts
 from dianoia.text.template import TEMPLATES
 
+VLLM = os.environ.get("DIANOIA_VLLM") or shutil.which("vllm")
+"""The program of vLLM, if there is one."""
+NEEDS_VLLM = [
+    pytest.mark.vllm,
+    pytest.mark.skipif(VLLM is None, reason="DIANOIA_VLLM names no program, and there is no vllm"),
+]
+VLLM_ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    # On a CPU: small, and beside other work.
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "1",
+    # The server has an environment of its own.
+    "PYTHONPATH": "",
+}
 MAX_TOKENS = 160
 QUESTIONS = (
     "Tom has 12 apples. He gives 5 to Ann. How many apples does he have?",

@@ -3,32 +3,24 @@
 Not in the default run: `DIANOIA_VLLM=/path/to/vllm python -m pytest -m vllm tests/servers`, see CONTRIBUTING.md.
 """
 
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.servers.conftest import CONVERSATIONS, MAX_TOKENS, Answer, post, serving
+from tests.servers.conftest import (
+    CONVERSATIONS,
+    MAX_TOKENS,
+    NEEDS_VLLM,
+    VLLM,
+    VLLM_ENVIRONMENT,
+    Answer,
+    post,
+    serving,
+)
 
-VLLM = os.environ.get("DIANOIA_VLLM") or shutil.which("vllm")
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.skipif(VLLM is None, reason="DIANOIA_VLLM names no program, and there is no vllm"),
-]
-_ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    # On a CPU: small, and beside other work.
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": "1",
-    # The server has an environment of its own.
-    "PYTHONPATH": "",
-}
+pytestmark = NEEDS_VLLM
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +48,7 @@ def server(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         return [VLLM, "serve", ".", "--served-model-name", "m", *options, *parser]
 
     log = tmp_path_factory.mktemp("log") / "vllm.txt"
-    with serving(command, checkpoint, log, 300, **_ENVIRONMENT) as address:
+    with serving(command, checkpoint, log, 300, **VLLM_ENVIRONMENT) as address:
         yield Server(address, log)
 
 

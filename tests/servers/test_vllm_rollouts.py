@@ -5,7 +5,6 @@ Not in the default run: `DIANOIA_VLLM=/path/to/vllm python -m pytest -m vllm tes
 
 import asyncio
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,24 +27,13 @@ from dianoia.sampler.served.connection import NoAnswer, ServerConnection
 from dianoia.sampler.served.served_sampler import ServedSampler
 from dianoia.sampler.served.streamed_model import StreamedModel
 from dianoia.sampler.served.token_route import ROUTE, TokenRequest
-from tests.servers.conftest import post, serving
+from tests.servers.conftest import NEEDS_VLLM, VLLM, VLLM_ENVIRONMENT, post, serving
 from tests.smoke.commands import run_command
 
-VLLM = os.environ.get("DIANOIA_VLLM") or shutil.which("vllm")
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.skipif(VLLM is None, reason="DIANOIA_VLLM names no program, and there is no vllm"),
-]
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
+pytestmark = NEEDS_VLLM
+ENVIRONMENT = VLLM_ENVIRONMENT | {
     "VLLM_SERVER_DEV_MODE": "1",
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": "",
 }
 WHOLE = "--no-enable-chunked-prefill"
 BASE = str(shipped_model("miniature-base-small"))

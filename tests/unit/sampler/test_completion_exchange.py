@@ -7,7 +7,7 @@ import pytest
 from dianoia.base.errors import RankError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.distributed.group import ranks
-from dianoia.sampler import completion_exchange as exchange
+from dianoia.sampler import completion_exchange
 from dianoia.sampler.factory import make_sampler
 from dianoia.sampler.transformers import TransformersSampler
 from tests.rank_processes import run_ranks
@@ -22,18 +22,18 @@ def test_arrays_hold_a_completion_exactly() -> None:
         (2, 0): Completion((1,), (0.1,), False, 7),  # 0.1 is no float32
         (1, 0): Completion((3, 4, 5), (-0.25, 0.0, -2.0), False, 8),
     }
-    arrays = exchange._arrays(drawn)
+    arrays = completion_exchange._arrays(drawn)
     assert arrays["logprobs"].dtype == "float64"
-    assert exchange._completions(arrays) == drawn
+    assert completion_exchange._completions(arrays) == drawn
     exact = {place: completion for place, completion in drawn.items() if place != (2, 0)}
-    arrays = exchange._arrays(exact)
+    arrays = completion_exchange._arrays(exact)
     assert (arrays["logprobs"].dtype, arrays["ids"].dtype) == ("float64", "int32")  # 1e-30
     del exact[0, 1]
-    arrays = exchange._arrays(exact)
+    arrays = completion_exchange._arrays(exact)
     assert arrays["logprobs"].dtype == "float32"
-    back = exchange._completions(arrays)
+    back = completion_exchange._completions(arrays)
     assert back == exact and back[1, 0].weights_version == 8
-    assert exchange._completions(exchange._arrays({})) == {}
+    assert completion_exchange._completions(completion_exchange._arrays({})) == {}
 
 
 def _sampled(kind: str) -> list[list[Completion]]:
@@ -68,7 +68,7 @@ def test_ranks_draw_what_one_process_draws(kind: str) -> None:
 def _asked_for_different_samples() -> str:
     request = Request((1, 2), 1, (ranks().rank,))
     try:
-        exchange.all_completions([request], {})
+        completion_exchange.all_completions([request], {})
     except RankError as error:
         return str(error)
     return ""
