@@ -62,11 +62,13 @@ def lay_out(nodes: Sequence[Node], ranks: int, cpus: int, gpus: int) -> Layout:
         ConfigError: the cluster has not enough; the message says what it has.
     """
     room = [node.ranks(max(1, cpus), gpus) for node in nodes]
+    # The fewest nodes first: ranks of one node exchange without the network.
     for per_node in range(ranks, 0, -1):
         count = ranks // per_node
         fitting = [node for node, free in zip(nodes, room, strict=True) if free >= per_node]
         if ranks % per_node == 0 and len(fitting) >= count:
             most = sorted((int(node.cpus) for node in fitting), reverse=True)
+            # Of the smallest node among those with most CPUs: every rank gets equally many.
             return Layout(count, per_node, cpus or most[count - 1] // per_node, gpus)
     option = f"--gpus {ranks}" if gpus else f"--ranks {ranks}"
     each = "a GPU and a CPU" if gpus else "a CPU" if cpus <= 1 else f"{cpus} CPUs"

@@ -74,6 +74,7 @@ class ClusterCommand:
             actor_class.options(
                 num_cpus=layout.cpus,
                 num_gpus=layout.gpus,
+                # A rank that comes back by itself would meet ranks that are in the middle of an exchange.
                 max_restarts=0,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(group, layout.node_of(rank)),
             ).remote()
@@ -110,6 +111,7 @@ class ClusterCommand:
         Each node reads a file that this machine writes, and writes one that this machine reads. Both are removed.
         """
         existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+        # One rank per node: a node's own ranks see the same disks.
         for rank in self._ranks[:: self._layout.per_node]:
             token = f"dianoia-{secrets.token_hex(8)}"
             probe, answer = existing / f".{token}", existing / f".{token}-answer"
@@ -156,9 +158,12 @@ class ClusterCommand:
         per_node = self._layout.per_node
         try:
             for rank in self._ranks:
+                # Ray gives each actor its GPUs alone; a rank sees those of all ranks of its node, and takes its own
+                # by its local rank.
                 first = rank.number - rank.number % per_node
                 gpus = [g for r in self._ranks[first : first + per_node] for g in r.node.gpus]
                 environment = rank_environment(rank.number, self._layout, host, port, gpus)
+                # Not waited for: an actor does its calls in their order, so that `news` comes after it.
                 rank.actor.start.remote(arguments, environment)
             with self._signals_passed_on():
                 self._follow(show)
@@ -170,6 +175,7 @@ class ClusterCommand:
     def _follow(self, show: Callable[[int, bool, str], object]) -> None:
         """Show what ranks print until all have ended, or until one has failed and the others had their time."""
         deadline = None
+        # The clock starts now: it has not run while the nodes were checked.
         for rank in self._ranks:
             rank.answered = time.monotonic()
         while running := [rank for rank in self._ranks if not rank.has_ended]:
@@ -179,6 +185,7 @@ class ClusterCommand:
                 sent = [rank.actor.send.remote(self._signals[0]) for rank in running]
                 ray.wait(sent, num_returns=len(sent), timeout=_NEWS_SECONDS)
             for rank in running:
+                # One open call per rank: a second one would only wait behind the first in the actor.
                 if rank.request is None:
                     rank.request = rank.actor.news.remote(_NEWS_SECONDS)
             # Those that have answered, as soon as one has.
@@ -190,6 +197,7 @@ class ClusterCommand:
                     self._take(rank, show)
                 elif time.monotonic() - rank.answered > ANSWER_SECONDS:
                     rank.loss = f"no answer for {ANSWER_SECONDS:.0f} seconds"
+            # Once: a further failure, which the first has mostly caused, must not put the end off.
             if deadline is None and any(rank.has_failed for rank in self._ranks):
                 deadline = time.monotonic() + END_SECONDS
             if deadline is not None and time.monotonic() > deadline:
@@ -198,6 +206,7 @@ class ClusterCommand:
     @staticmethod
     def _take(rank: _Rank, show: Callable[[int, bool, str], object]) -> None:
         """Take the answer of a rank."""
+        # Cleared first: an answer that is an error is not asked for again.
         request, rank.request = rank.request, None
         try:
             news: News = ray.get(request)
@@ -229,6 +238,7 @@ class ClusterCommand:
         """Return the exit status of the command. Raises RankError for a lost node or a rank that was killed."""
         advice = "The stage is not done: the same command resumes it from its last state"
         size = self._layout.size
+        # A lost node is named before a killed process: the loss is what killed it, or what others saw of it.
         lost = [rank for rank in self._ranks if rank.loss is not None]
         if lost:
             texts = [

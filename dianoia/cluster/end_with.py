@@ -22,10 +22,12 @@ def main() -> None:
     # Workers of Ray ignore or block Ctrl-C, and both are inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    # A number of its own: a program that reads its standard input would otherwise read the pipe.
     pipe = os.dup(0)  # not inherited by programs
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
+    # Before the module runs, whose imports take seconds in which the parent may end.
     threading.Thread(target=_end_with, args=(pipe,), name="end-with", daemon=True).start()
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -72,6 +72,7 @@ class RankActor:
         import ray
 
         address = ray.util.get_node_ip_address()
+        # At the node's own address: a port that is free on the loopback may be taken there.
         with socket.create_server((address, 0)) as server:
             port = server.getsockname()[1]
         return Place(address, port, tuple(str(gpu) for gpu in ray.get_gpu_ids()), versions())
@@ -94,6 +95,7 @@ class RankActor:
         own = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "dianoia.cluster.end_with", *arguments],
+            # Never written to: it closes when this process ends, by which `end_with` notices, see there.
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -101,6 +103,7 @@ class RankActor:
             encoding="utf-8",
             errors="replace",
             env={**own, "PYTHONUNBUFFERED": "1", **environment},
+            # A group of its own, which `end_with` can kill without killing the worker of Ray.
             start_new_session=True,
         )
         outputs = (self._process.stdout, False), (self._process.stderr, True)
@@ -110,6 +113,7 @@ class RankActor:
         for reader in self._readers:
             reader.start()
 
+    # A thread per stream: a program blocks once a pipe that nobody reads is full.
     def _read(self, stream: IO[str], is_error: bool) -> None:
         for line in stream:
             self._lines.put((is_error, line))
@@ -119,6 +123,8 @@ class RankActor:
         lines = []
         with suppress(queue.Empty):
             lines.append(self._lines.get(timeout=seconds))
+        # Before the queue is emptied: what was printed before this end is then part of this answer, which may be the
+        # last.
         status = self._process.poll()
         if status is not None:
             for reader in self._readers:

@@ -62,6 +62,7 @@ class RankGroup:
 
         It gives None when there is none left, and may be called from any thread.
         """
+        # `next` of a count is one step under Python's lock, so that threads need none of their own.
         numbers = count()
 
         def claim() -> int | None:

@@ -18,6 +18,7 @@ def shares_by_cost(costs: Sequence[float], parts: int) -> list[list[int]]:
     shares: list[list[int]] = [[] for _ in range(parts)]
     loads = [0.0] * parts
     for index in sorted(range(len(costs)), key=lambda index: (-costs[index], index)):
+        # Ties go to the lowest part, so that every rank computes the same shares.
         part = min(range(parts), key=lambda part: (loads[part], part))
         shares[part].append(index)
         # Items that cost nothing are shared out evenly too.
@@ -39,6 +40,7 @@ def share_out(
     group = ranks()
     shares = shares_by_cost(costs, group.size)
     if rank is not None:
+        # All ranks take part in the exchange all the same, those without a share with an empty list.
         shares = [list(range(len(items))) if r == rank else [] for r in range(group.size)]
     mine = shares[group.rank]
     results: dict[int, R] = {}

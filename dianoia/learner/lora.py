@@ -62,6 +62,7 @@ class LowRank(nn.Module):
             columns
         )  # as PEFT draws it: Kaiming's uniform distribution with a = sqrt(5)
         A = torch.empty(settings.rank, columns).uniform_(-bound, bound, generator=generator)
+        # Not in the dtype of a bfloat16 weight: small steps of the optimizer would be rounded away.
         dtype = _at_least_float32(weight)
         self.A = nn.Parameter(A.to(weight.device, dtype))
         self.B = nn.Parameter(torch.zeros(rows, settings.rank, device=weight.device, dtype=dtype))
@@ -118,6 +119,7 @@ def add_adapters(
     Raises:
         ConfigError: a target names no layer; the message lists the names that exist.
     """
+    # Before the adapters are there, whose matrices are to stay trainable.
     model.requires_grad_(False)
     heads = _heads(model)
     layers = {
@@ -143,6 +145,7 @@ def add_adapters(
         # A text as seed is hashed by SHA-512, so the draw is the same in every process.
         number = random.Random(f"lora-{seed}-{name}").getrandbits(63)
         adapter = LowRank(layer.weight, settings, torch.Generator().manual_seed(number))
+        # unsafe: torch's own check refuses a parametrization that changes the dtype, as float32 out of bfloat16 does.
         parametrize.register_parametrization(layer, "weight", adapter, unsafe=True)
     for head in trained:
         head.requires_grad_(True)
@@ -166,6 +169,7 @@ def _store(model: PreTrainedModel, dtype: torch.dtype, trained: list[nn.Paramete
         if isinstance(module, nn.Linear | nn.Embedding)
         and not any(module.weight is weight for weight in trained)
     ]
+    # By object: a tied output head and embedding are one parameter, and are stored once.
     narrow = {id(module.weight) for module in matrices} if dtype != torch.float32 else {*()}
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():
@@ -239,6 +243,7 @@ class MergedWeights(Mapping[str, Tensor]):
                 self._tensors[f"{layer}.weight"] = tensor
                 if layer in layers:
                     self._adapters[f"{layer}.weight"] = layers[layer]
+            # What is left out is A and B of adapters, which readers see in the sum alone.
             elif ".parametrizations." not in name:
                 self._tensors[name] = tensor
 
@@ -342,6 +347,7 @@ def merged_model(model: PreTrainedModel, keep: bool = True) -> PreTrainedModel |
         return None
     with torch.device("meta"):
         plain: PreTrainedModel = type(model)(copy(model.config))
+    # assign: parameters on the device meta have no memory to copy into.
     plain.load_state_dict(weights, assign=True)
     # Tables that are computed and not saved, such as RoPE's.
     for name, buffer in model.named_buffers():

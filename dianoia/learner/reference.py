@@ -63,6 +63,7 @@ class CopiedReference:
             self.model = deepcopy(policy.model).requires_grad_(False)
             self._replicas = make_replicas(self.model)
         else:
+            # The structure is without memory: only this rank's rows of the copy ever exist.
             self.model = deepcopy(policy.shards.structure).requires_grad_(False)
             contents = from_shards(policy.model)
             self._replicas = ShardReplicas(self.model, policy.shards.sharding, contents)
@@ -87,6 +88,7 @@ class CopiedReference:
 
     def state_dict(self) -> dict[str, Any]:
         """See `Reference`."""
+        # `keep_vars` keeps the parameter objects, by which `gathered` knows that tied ones are to be gathered once.
         return self.model.state_dict(keep_vars=is_sharded(self.model))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -125,6 +127,7 @@ class AdapterReference:
         """See `Reference`; an adapter whose B is 0 is as good as none."""
         for layer in self._layers.values():
             matrices = layer.reference.matrices
+            # In shards this is collective: every rank has the same whole B, and so leaves at the same layer.
             if matrices is None and bool(whole(layer.B).any()):
                 return False
             if matrices is not None and not (

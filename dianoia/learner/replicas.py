@@ -173,6 +173,7 @@ class RankReplicas(ThreadReplicas[M]):
         nn.Module.zero_grad(self.model)  # of a rank without a share
         jobs = [partial(replica.accumulate, loss, share) for replica, share in self._mine(shares)]
         reports = self._in_threads(jobs, len(shares))
+        # Also on a rank whose replicas have no share: a sum that one rank leaves out would hold up all others.
         parameters = [list(replica.model.parameters()) for replica in self.replicas]
         self._group.add_gradients(parameters, len(shares), "sum gradients")
         return self._gathered(reports)
@@ -234,6 +235,7 @@ def _weight_sharing_copy(model: M) -> M:
     replica = copy_but_frozen(model)
     tensors, originals = ([*m.parameters(), *m.buffers()] for m in (replica, model))
     # Parameters stay separate objects with gradients of their own; only their memory is shared.
+    # Two parameters with one memory: an optimizer that changes the model in place changes what every replica reads.
     for tensor, original in zip(tensors, originals, strict=True):
         tensor.data = original.data
     return replica

@@ -97,6 +97,7 @@ def forward(model: PreTrainedModel, texts: Sequence[Ids], shared: bool = False) 
         return scores_N1[:, 0]
     rows = [torch.tensor(ids) for ids in texts]
     ids_NL = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_id(model))
+    # The mask comes from lengths and not from the pad id, which may be the end token, with which a text ends.
     lengths_N1 = torch.tensor([[len(ids)] for ids in texts])
     mask_NL = (torch.arange(ids_NL.shape[1])[None] < lengths_N1).long()
     ids_NL, mask_NL = ids_NL.to(model.device), mask_NL.to(model.device)

@@ -102,6 +102,8 @@ def load_on_first_rank(load: Callable[[], P], group: RankGroup) -> P:
     model_class, config, generation, dtypes = group.broadcast(cast(Any, None), "read the model")
     with torch.device("meta"):
         structure: P = model_class(config)
+    # A class builds in its default dtype, and a broadcast copies bytes: rank 0's float32 would be read as another
+    # dtype.
     for name, tensor in _named_tensors(structure):
         tensor.data = tensor.data.to(dtypes[name])
     if generation is not None:
@@ -116,6 +118,7 @@ def shard_structure(model: nn.Module, sharding: Sharding) -> None:
     Each decoder layer is gathered when it runs and dropped afterwards; what is outside of layers (embeddings, last norm,
     output head) is one group, which stays gathered from the forward to the backward pass.
     """
+    # Layers before the whole: a group takes the parameters below its module that no group has yet.
     for layer in model.modules():
         if isinstance(layer, GradientCheckpointingLayer):
             fully_shard(layer, mesh=sharding.mesh)
@@ -126,6 +129,7 @@ def fill_tensors(model: nn.Module, contents: TensorOf) -> None:
     """Give parameters and buffers that are without memory their contents, in the model's order."""
     filled: dict[int, Tensor] = {}
     with torch.no_grad():
+        # A list: `_replace` changes the tables that are gone through.
         for name, tensor in list(_named_tensors(model)):
             if id(tensor) not in filled:
                 filled[id(tensor)] = _like(tensor, contents(name, tensor))
@@ -196,6 +200,7 @@ class FirstRankWeights(Mapping[str, Tensor]):
         tensor = self._tensors[name]
         if self._group.rank:
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype)
+        # The header that this exchanges has the name, so that ranks which read in another order end with a message.
         with self._group.exchanging(f"send {name}"):
             dist.broadcast(tensor, src=0)
         return tensor
@@ -221,6 +226,7 @@ def rows_of(whole_tensor: Tensor, like: DTensor) -> Tensor:
         like.device_mesh.size(mesh_dimension),
         like.device_mesh.get_local_rank(mesh_dimension),
     )
+    # As `Shard(0)` cuts: ceil(rows / ranks) for each, the last ranks fewer. Another split would read other rows.
     chunks = torch.chunk(whole_tensor, count, dim=0)
     # Fewer rows than ranks: the last ranks have none.
     rows = chunks[index] if index < len(chunks) else whole_tensor[:0]

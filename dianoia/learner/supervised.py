@@ -121,6 +121,7 @@ class SupervisedLearner(Learner):
 
     def rows(self, samples: Sequence[Demonstration]) -> list[list[Demonstration]]:
         """Return the samples of each packed row: within the budget, and a row for every replica."""
+        # A row of one sample is an ordinary pass, see `packed_rows`.
         if not self.packs:
             return [[sample] for sample in samples]
         lengths = [len(sample) for sample in samples]

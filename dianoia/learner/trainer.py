@@ -271,6 +271,7 @@ class Trainer(Generic[M]):
             group["lr"] = rate
         self.optimizer.step()
         self.step += 1
+        # The norm is one number, compared in each step; a digest reads all weights, so it comes more seldom.
         self.require_equal({"gradient norm": norm}, weights=self.step % _COMPARED_EVERY == 0)
         return rate
 

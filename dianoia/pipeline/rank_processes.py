@@ -66,6 +66,7 @@ class StageRanks:
         """Read one message of a rank, or note that its connection is closed."""
         try:
             message: Message = process.connection.recv()
+        # No failure yet: a process that is done closes its end too. Its exit status says how it ended.
         except (EOFError, ConnectionResetError):
             process.is_closed = True
             return
@@ -84,6 +85,8 @@ class StageRanks:
     def ended(self, process: RankProcess, status: int) -> None:
         """Note that a rank has ended, and read its last messages, among them the outcome."""
         process.status = status
+        # The exit may be noticed before messages that were sent earlier, since both come over connections of their
+        # own.
         while not process.is_closed and process.connection.poll():
             self.read_message(process)
         process.connection.close()
@@ -93,6 +96,7 @@ class StageRanks:
         """Kill the ranks for which nothing is left to do; return True once all have ended."""
         now = time.monotonic()
         self.failed += [p for p in self.processes if p.has_failed and p not in self.failed]
+        # The deadline is set once: later failures are mostly consequences, and must not put the end off.
         if self.deadline is None:
             if self.failed:
                 self.deadline = now + _MOMENT_SECONDS
@@ -101,6 +105,7 @@ class StageRanks:
         running = [process for process in self.processes if not process.has_ended]
         if self.deadline is not None and now > self.deadline:
             for process in running:
+                # Noted before the kill: a rank that the command has killed is no cause of a failure.
                 if not process.is_killed:
                     process.is_killed = True
                     kill(process.number)
@@ -130,6 +135,8 @@ class StageRanks:
 
     def _cause(self) -> RankProcess:
         """Return the rank whose end came first in truth: not one that only noticed the end of another."""
+        # A RankError is what the others meet once a rank is gone. It is the cause only where nobody has another
+        # error.
         noticed = [p for p in self.failed if _error_name(p) == RankError.__name__]
         causes = [process for process in self.failed if process not in noticed]
         # Where several ranks meet the same error, rank 0 speaks for them.

@@ -48,6 +48,7 @@ class Outbox:
 
     def send(self, message: Message) -> None:
         """Send one message."""
+        # The main thread sends progress and the watch of ranks its error: halves of two messages must not mix.
         with self._lock:
             self._connection.send(message)
 
@@ -83,6 +84,7 @@ class _SentLines(TextIOBase):
     def write(self, text: str) -> int:
         *lines, self._unfinished = (self._unfinished + text).split("\n")
         for line in lines:
+            # Only whole lines: the command prints each above its progress bar.
             self._outbox.send(Line(line))
         return len(text)
 
@@ -101,6 +103,7 @@ def work(connection: Connection) -> None:
     """Run the requested stage to its end and send the outcome."""
     # Ctrl-C goes to the command, which then sends STOP. Not SIG_IGN: programs that a stage starts would inherit it.
     signal.signal(signal.SIGINT, lambda *_: None)
+    # Before the request is read: the command may end while this process still waits for it.
     signal.signal(END_NOW, _end)
     request: Request
     placement: Placement | None
@@ -109,6 +112,7 @@ def work(connection: Connection) -> None:
     # Rank 0 finishes its step and writes the state; the others go on until it has.
     signal.signal(signal.SIGTERM, _stop if is_first else lambda *_: None)
     if placement is not None and placement.is_host:
+        # Directly behind the request, as the command sends it: a handle cannot be told from a message.
         placement = replace(placement, listener=recv_handle(connection))
     outbox = Outbox(connection)
     with ExitStack() as streams:
@@ -118,6 +122,7 @@ def work(connection: Connection) -> None:
             stream = _SentLines(outbox) if is_first else _Dropped()
             streams.enter_context(redirect_stdout(stream))
             streams.enter_context(redirect_stderr(stream))
+        # The last message, sent only once the group is closed: the command takes Done as the end of the stage.
         outbox.send(_outcome(request, placement, outbox))
 
 
@@ -157,8 +162,10 @@ def _among_ranks(request: Request, placement: Placement | None, outbox: Outbox) 
         try:
             yield
         except Exception as error:
+            # The last line alone, which of a traceback is the error; the others show it within a line of their own.
             group.report(_failure(request.name, error).text.rstrip().rpartition("\n")[2])
             raise
+        # Not in a `finally`: it waits for all ranks, and after an error they do not come.
         group.close()
 
 

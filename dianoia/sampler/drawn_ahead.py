@@ -68,6 +68,7 @@ class DrawnAhead:
 
     def take(self) -> RolloutsPG:
         """Return the rollouts of the oldest batch, once they are there. Raises what drawing it has raised."""
+        # Taken off last: it counts until its rollouts are there, and an error leaves the buffer as it was.
         _, future = self._buffer[0]
         rollouts_PG = future.result()
         self._buffer.popleft()
@@ -92,6 +93,7 @@ class DrawnAhead:
         for batch, saved in zip(batches, state, strict=True):
             completions_PG = completions_of(saved, batch.samples)
             future: Future[RolloutsPG] = Future()
+            # Completions are saved and not rollouts: text and thoughts follow from the ids, and are parsed anew.
             future.set_result(self._roller.parse(batch.problems, completions_PG))
             self._buffer.append((batch, future))
 

@@ -83,6 +83,8 @@ class Turns:
     """Has threads that share a sampler decode one after the other: they share its KV cache and its scratch memory."""
 
     def __init__(self) -> None:
+        # No RLock: a `generate` inside of another one must not enter, since both would use one scratch memory; `next`
+        # refuses it.
         self._lock = Lock()
         self._reporting: int | None = None
         """Thread that is inside of `on_finish`."""
@@ -102,6 +104,8 @@ class Turns:
         """Return the caller's function behind a lock, so that no two threads enter it at once."""
         if on_finish is None:
             return None
+        # A lock of its own for each call: `_lock` is held during the whole `generate`, and decoders report from their
+        # threads.
         lock, call = Lock(), on_finish
 
         def locked(request: int, sample: int, completion: Completion) -> None:

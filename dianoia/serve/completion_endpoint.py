@@ -57,14 +57,18 @@ class _Completions:
             async for number, delta in deltas:
                 yield {**head, "choices": [self._choice(number, delta)], **tail}
         finally:
+            # Closed now: an async generator that is left early would cancel its generations only when it is
+            # collected.
             await deltas.aclose()  # type: ignore[attr-defined]
         if with_usage:
             yield {**head, "choices": [], "usage": self.answering.usage()}
 
     def _choice(self, number: int, delta: Delta) -> dict[str, Any]:
         """Return a delta as a choice; the first one of a sample begins with the prompt, if it is to be echoed."""
+        # The numbers of OpenAI's API: all samples of the first prompt, then those of the next.
         index = number * self.request.samples + delta.sample
         text, scores = delta.text, delta.scores
+        # The first delta of a choice: later ones find its offset, even where the first had no text.
         if self.request.echo and index not in self._offsets:
             text = self.prompts[number] + text
             scores = self.answering.generations[number].prompt_scores + scores
@@ -104,6 +108,7 @@ def _submitted(
     ]
     generations: list[Generation] = []
     try:
+        # Added one by one, so that those before an error are in the list and can be cancelled.
         generations += (service.submit(name, each) for each in requests)
     except ApiError:
         # All of a request or nothing of it.
@@ -129,6 +134,7 @@ def _prompts(model: Model, request: CompletionRequest) -> list[tuple[int, ...]]:
     prompt: Any = request.prompt
     if isinstance(prompt, str):
         prompt = [prompt]
+    # The four forms of OpenAI's API, each turned into the next: a text, ids, texts, lists of ids.
     if isinstance(prompt[0], int):
         prompt = [prompt]
     if isinstance(prompt[0], str):
@@ -150,6 +156,7 @@ def _generation_request(
     client: str,
 ) -> GenerationRequest:
     limit = _MAX_TOKENS if request.max_tokens is None else request.max_tokens
+    # None, since SamplingParams has no limit of 0.
     params = service.sampling_params(model, name, request, len(prompt_ids), limit) if limit else None  # fmt: skip
     echoed = bool(request.echo) and request.logprobs is not None
     # Without tokens to draw the scores of the prompt are all there is, asked for or not.

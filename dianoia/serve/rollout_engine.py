@@ -45,6 +45,7 @@ class RolloutEngine:
         self.dtype = str(model.dtype).removeprefix("torch.")
         self.weight_version = START_VERSION
         self._model, self._slots = model, slots
+        # The first line is the model's own weights; those behind it are adapters, in the order in which they came.
         self._lines: dict[str, _Line] = {name: _Line(model.sampler, self.context)}
         self._tensors: dict[str, Tensor] | None = None
         self._running = asyncio.Event()
@@ -82,6 +83,8 @@ class RolloutEngine:
         line = self._lines.get(model)
         if line is None:  # it was unloaded meanwhile
             raise unknown_model(model, self.models)
+        # Read without an `await` before the sample is counted: from then on no weights change, so that it names what
+        # draws.
         version = self.weight_version
         with self._counted():
             request = Request(prompt_ids, 1, key_of(seed))
@@ -127,6 +130,7 @@ class RolloutEngine:
             raise ApiError(
                 400, f"mode {mode[:40]!r}: this server has wait and abort.", field="mode"
             )
+        # First, so that what is under way only becomes less while it is waited for.
         self._running.clear()
         if mode == "abort":
             for line in self._lines.values():
@@ -160,9 +164,13 @@ class RolloutEngine:
         """Take all weights from a folder. Raises ApiError (400) for one that cannot be used, and 409 while samples are drawn."""
         async with self._idle():
             tensors = await asyncio.to_thread(self._read, folder)
+            # A number of our own: a sampler copies weights only if their version is new, whatever a client calls
+            # them.
             self._loads += 1
             line = self._lines[self.name]
             await asyncio.to_thread(line.load, WeightUpdate(self._loads, tensors))
+            # Only once they are in use: adapters are summed with these, and must not be with weights that were
+            # refused.
             self._tensors = tensors
 
     async def load_adapter(self, name: str, folder: Path) -> None:
@@ -190,6 +198,8 @@ class RolloutEngine:
             raise ApiError(
                 400, "This server has adapters for architectures of the native sampler alone."
             )
+        # A whole model per adapter: sums are read as plain weights, so that its tokens are those of a training
+        # process.
         copy = NativeSampler(self.config, slots=self._slots, dtype=getattr(torch, self.dtype))
         copy.load(WeightUpdate(0, tensors))
         copy.pull()
@@ -204,6 +214,7 @@ class RolloutEngine:
                     409,
                     f"{self._under_way} samples are being drawn; pause the server first (/pause).",
                 )
+            # A client that has paused the server resumes it itself, once it has also named the version.
             was_paused = self.is_paused
             self._running.clear()
             try:
@@ -239,12 +250,15 @@ class _Line:
         """Draw one sample; None if it was aborted. A caller that is cancelled frees the slot."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Completion | None] = loop.create_future()
+        # Two first samples at a time must not open two sessions, of which one would never be closed.
         async with self._opening:
             if self._session is None:
                 self._session = await asyncio.to_thread(open_session, self._sampler, self._context)
         handle = self._session.submit(request, params, listener=_Ended(loop, future))
         self._handles[handle] = future
         try:
+            # A caller that is cancelled cancels this future with it, so that `_Ended` finds it done and passes over
+            # it.
             return await future
         except asyncio.CancelledError:
             handle.cancel()
@@ -298,6 +312,7 @@ class _Ended:
         """See `Listener`."""
         self._set(lambda: self._future.set_exception(RuntimeError(f"the session failed: {error}")))
 
+    # Called in a thread of the session, and a future belongs to its event loop, so the loop has to set it.
     def _set(self, action: Any) -> None:
         def act() -> None:
             if not self._future.done():

@@ -49,6 +49,8 @@ Endpoint = Callable[[RolloutEngine, Request], Awaitable[Any]]
 
 
 class _Strict(BaseModel):
+    # A parameter that is passed over without a word would change what is drawn, and nobody would see it in the
+    # tokens.
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
@@ -56,10 +58,12 @@ class SamplingFields(_Strict):
     """Sampling parameters, under vLLM's names."""
 
     n: Literal[1] = 1
+    # Required: without it a sample whose reply is lost could not be drawn again.
     seed: int = Field(ge=-_INT64, lt=_INT64)
     max_tokens: int = Field(ge=1, lt=_INT64)
     temperature: float = Field(default=1.0, ge=0, le=100)
     top_p: float = Field(default=1.0, gt=0, le=1)
+    # -1 is vLLM's way to say "all"; 0 says so to us.
     top_k: int = Field(default=-1, ge=-1)
     stop_token_ids: list[int] = Field(default=[], max_length=1000)
     ignore_eos: bool = False
@@ -174,6 +178,7 @@ async def _generate(engine: RolloutEngine, http: Request, timeout: float) -> dic
     params = SamplingParams(
         fields.max_tokens, stop_ids, fields.temperature, fields.top_p, max(0, fields.top_k)
     )
+    # No model is the server's own weights, whatever they are called: clients name a model only for an adapter.
     name = request.model or engine.name
     drawing = engine.draw(name, tuple(request.token_ids), params, fields.seed)
     try:
@@ -200,6 +205,7 @@ def _choice(completion: Completion | None, version: str) -> dict[str, Any]:
         "index": 0,
         "finish_reason": finish,
         "token_ids": list(completion.ids),
+        # One span: weights change only while nothing is drawn. vLLM may have several, of a response that went on.
         "weight_versions": [{"version": version, "start": 0, "end": len(completion.ids)}],
         "logprobs": {"content": [{"token_id": i, "logprob": value} for i, value in entries]},
     }
@@ -230,6 +236,7 @@ async def _is_paused(engine: RolloutEngine, _http: Request) -> dict[str, Any]:
 async def _collective_rpc(engine: RolloutEngine, http: Request) -> dict[str, Any]:
     request = await _read(ReloadRequest, http)
     await engine.reload(Path(request.kwargs.weights_path))
+    # One result per worker of vLLM; there is one worker here.
     return {"results": [None]}
 
 

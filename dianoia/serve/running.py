@@ -54,6 +54,7 @@ def _is_loopback(host: str) -> bool:
 def bound_socket(host: str, port: int) -> socket.socket:
     """Return a socket that listens. Raises ConfigError for a port in use and an address that is not this machine's."""
     try:
+        # The address says whether it is of IPv4 or IPv6; `create_server` alone takes IPv4 for granted.
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=MOST_CONNECTIONS)
     except OSError as error:
@@ -194,6 +195,7 @@ class _Server(uvicorn.Server):
         """Stop at a signal; a second one does not wait for connections. The earlier handlers come back afterwards."""
 
         def handle(number: int, _frame: FrameType | None) -> None:
+            # Before `should_exit` is set: only at the second signal is it True already.
             self.force_exit = self.should_exit
             self.should_exit = True
             self.stopped_by = SIGNAL_NAMES[signal.Signals(number)]

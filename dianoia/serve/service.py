@@ -49,6 +49,8 @@ class Metrics:
             empty = [0.0] * (len(_BOUNDS) + 2)
             # Counts per bucket, then those beyond all bounds, then the sum.
             values = self._histograms[name].setdefault(tuple(sorted(labels.items())), empty)
+            # To the left: a duration that equals a bound belongs to its bucket, which Prometheus reads as "at most"
+            # (le).
             values[bisect_left(_BOUNDS, seconds)] += 1
             values[-1] += seconds
 
@@ -70,6 +72,7 @@ class Metrics:
             for labels, counts in histograms.items():
                 # Buckets of Prometheus are cumulative: each counts everything up to its bound.
                 total = 0.0
+                # Not strict: the last of the counts is the sum, which has no bound.
                 for bound, count in zip((*map(str, _BOUNDS), "+Inf"), counts, strict=False):
                     total += count
                     yield f"dianoia_{name}_bucket{_written((*labels, ('le', bound)))} {total:g}"
@@ -169,6 +172,7 @@ class Service:
 
     def loaded_model(self, name: str) -> Model | None:
         """Return a model if it is loaded; never blocks."""
+        # Without the lock, which is held for seconds while a model loads; this is called in the event loop.
         return self._models.get(name)
 
     def token_texts(self, name: str) -> TokenTexts:

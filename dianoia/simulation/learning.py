@@ -51,10 +51,14 @@ class Learning:
         responses alone.
         """
         size, prompt = self.size, self.prompt
+        # The pass over a shared prompt is divided among the responses, so that any split of them adds up to the
+        # whole.
         copies = 1 / tokens.shape[-1] if self.shared_prompts else 1.0
         head = 2 * size.embedding
         responses = tokens * (size.layer_flops(0) + head)
+        # `layer_flops` is linear in the context, so this is its slope: operations per token and token of context.
         per_context = size.layer_flops(1) - size.layer_flops(0)
+        # The n tokens of a response see p + 1, ..., p + n tokens: p + n / 2 in the mean.
         attention = per_context * tokens * (prompt + tokens / 2)
         prompts = copies * prompt * size.layer_flops(prompt / 2)
         result: NDArray[np.float64] = self.passes * (responses + attention + prompts)
@@ -86,8 +90,10 @@ def update_times(
     parts = layout.ranks * rates.workers
     rate = rates.training / rates.workers
     most = mean = communication = 0.0
+    # Neighbours stay together, so that a problem's responses are in one minibatch where the groups come out even.
     for rows in np.array_split(np.arange(tokens.size), learning.minibatches):
         load = largest_load(flops[rows].tolist(), parts)
+        # A step ends with its slowest rank, so that maxima are summed per step and not over the rollout.
         most, mean = most + load, mean + flops[rows].sum() / parts
         texts = float((tokens[rows] + learning.prompt).sum())
         micro_batches = max(1.0, texts / layout.ranks / learning.tokens_per_micro_batch)
@@ -102,6 +108,7 @@ def largest_load(loads: Sequence[float], parts: int) -> float:
     """Return the largest sum when each load, the largest first, goes to the part with the smallest sum so far."""
     sums = [0.0] * parts
     for load in sorted(loads, reverse=True):
+        # The heap's first is the smallest sum; only sums are kept, since nobody asks which load went where.
         heapq.heapreplace(sums, sums[0] + load)
     return max(sums)
 
@@ -113,6 +120,7 @@ def step_communication(
     if layout.ranks == 1:
         return 0.0
     gradients = _FLOAT32 * learning.trained
+    # Replicas wait for the whole sum: it begins once the last micro-batch is done.
     if not layout.sharded:
         return all_reduce(gradients, layout.ranks, layout, rates)
     group = layout.group

@@ -74,6 +74,7 @@ class LogNormal:
     def with_mean(self, mean: float) -> "LogNormal":
         """Return the distribution of the same spreads and limit whose mean is `mean`, 1 <= mean < limit."""
         assert 1 <= mean < self.limit, "the caller has checked the mean"
+        # The cut at the limit leaves no closed form; near the limit the location lies far beyond its logarithm.
         low, high = -10.0, log(self.limit) + 20 * (1 + self.spread)
         for _ in range(100):  # the mean grows with the location: bisect
             middle = (low + high) / 2
@@ -119,8 +120,10 @@ def fit(groups: Sequence[NDArray[np.int64]], limit: int) -> LogNormal:
     freedom = sum(len(group) - 1 for group in logs)
     squares = sum(float(((group - group.mean()) ** 2).sum()) for group in logs)
     within = squares / freedom if freedom else 0.0
+    # The harmonic mean of the sizes, since the mean of a group of n has the variance `within` / n.
     size = len(logs) / sum(1 / len(group) for group in logs)
     between = float(means.var(ddof=1)) - within / size if len(logs) > 1 else 0.0
+    # The difference may come out below 0 by chance, where problems hardly differ.
     return LogNormal(float(means.mean()), sqrt(max(0.0, between)), sqrt(within), limit)
 
 

@@ -137,15 +137,18 @@ def predict(
         ConfigError: `staleness` without samplers, or no rank is left to learn.
     """
     _check_samplers(layout, samplers, staleness)
+    # One generator for all rollouts, drawn in their order: a sweep over ranks sees the same lengths in each point.
     random = np.random.default_rng(seed)
     learners = replace(layout, ranks=layout.ranks - samplers)
     decoder = decoder_of(work.learning.size, rates, work.slots, work.bfloat16)
+    # A rank of a CPU is several samplers, one per core; each gets `slots` of its own.
     decoders = [decoder] * ((samplers or layout.ranks) * rates.workers)
     drawn = [
         work.lengths.draw(work.problems, work.group_size, random)
         for _ in range(_STEADY if staleness else _DRAWS)
     ]
     updates = [update_times(work.learning, tokens, rates, learners) for tokens in drawn]
+    # From the learners' layout: samplers hold no shards.
     weights = weights_seconds(work, rates, learners, samplers)
     judging = [judging_seconds(tokens, rates, layout, learners) for tokens in drawn]
     rollouts = [
@@ -193,6 +196,7 @@ def _steady(times: list[Times], staleness: int) -> tuple[float, int]:
     """Return the seconds per rollout of a long run, and the first rollout that counts."""
     if not staleness:
         return times[-1].released / len(times), 0
+    # From one end of updates to another: a beginning in which all k + 1 rollouts start together does not count.
     first = len(times) // 2
     return (times[-1].updated - times[first - 1].updated) / (len(times) - first), first
 
@@ -213,6 +217,7 @@ def weights_seconds(work: Workload, rates: Rates, learners: Layout, samplers: in
     """
     gathered = gather(4.0 * work.learning.size.parameters, learners.group, learners, rates)
     if samplers:
+        # Written by rank 0 and read by the samplers, one after the other.
         return gathered + 2 * work.weight_bytes / rates.disk
     return gathered + work.weight_bytes / (rates.bandwidth or rates.link)
 

@@ -69,6 +69,7 @@ def sweep(
         ]
         # one that fits is better than a faster one that does not
         if candidates:
+            # Ties go to the first candidate, which has the fewest samplers.
             points.append(min(candidates, key=lambda point: (not point.fits, point.times.total)))
     if not points:
         return []
@@ -89,6 +90,7 @@ def _splits(ranks: int, per_node: int) -> list[int]:
     """Return numbers of samplers that leave at least one learner, and equally many learners on every node."""
     samplers = {round(share * ranks) for share in _SHARES} & set(range(1, ranks))
     learners = {count: ranks - count for count in samplers}
+    # Learners on several nodes need equal ones, since a copy of the model is cut alike on each.
     return sorted(n for n, rest in learners.items() if rest <= per_node or not rest % per_node)
 
 
@@ -122,6 +124,7 @@ def _first_that_fits(
     choices = layout.choices()
     if machine.memory is None:
         return choices[0], True
+    # A GPU's memory belongs to one rank; a CPU's ranks share that of the node.
     room = TIGHT * machine.memory / (layout.node_ranks if machine.cpu else 1)
     for shard in choices:
         phase = peak(stage, size, machine, None, reward_models, layout.with_shard(shard))

@@ -73,6 +73,7 @@ class _Sampler:
     def duration(self, steps: float) -> float:
         """Return the seconds of so many steps."""
         live = len(self.live)
+        # The context grows by the same number each step: the mean over n steps is that of the first and the last.
         growth = live * self.decoder.tokens_per_step * max(0.0, steps - 1) / 2
         return steps * self.decoder.step(live, self.context + growth)
 
@@ -91,6 +92,7 @@ class _Sampler:
         if not self.live:
             self.time = time
             return
+        # Up to the next end at most, since only until then the live responses are the same.
         remaining = self.live[0][0] - self.steps
         whole = self.duration(remaining)
         share = min(1.0, seconds / whole) if whole else 1.0
@@ -103,6 +105,7 @@ class _Sampler:
             reading = self.decoder.prefill(prompt)
             self.time += reading
             self.busy += reading
+        # In steps of this sampler and not in seconds: steps become slower or faster with what else is live.
         end = self.steps + tokens / self.decoder.tokens_per_step
         heapq.heappush(self.live, (end, rollout, response, tokens))
         self.context += prompt
@@ -164,6 +167,7 @@ class _Simulation:
             time, index, stamp, _ = heapq.heappop(self.events)
             if index < 0:
                 self._release(stamp, time)
+            # Events cannot be taken out of a heap: one that was superseded is passed over when its time comes.
             elif self.samplers[index].stamp == stamp:
                 self._end_responses(index)
         return self.times
@@ -180,8 +184,11 @@ class _Simulation:
             if self._takes_next(index)
         ]
         for _, index in free:
+            # Before anything is admitted: what the sampler has done so far was done with fewer responses.
             self.samplers[index].advance_to(time)
         heapq.heapify(free)
+        # One response at a time to whoever has fewest, ties to the lowest number: as servers take them from one
+        # queue.
         while free:
             live, index = heapq.heappop(free)
             if self._takes_next(index):
@@ -199,6 +206,7 @@ class _Simulation:
         sampler, waiting = self.samplers[index], self._queue(index)
         if not waiting or len(sampler.live) >= sampler.decoder.slots:
             return False
+        # Without overlap all live responses are of one rollout, so that any of them tells which.
         return self.overlap or not sampler.live or sampler.live[0][1] == waiting[0][0]
 
     def _admit_next(self, index: int) -> None:
@@ -244,6 +252,7 @@ class _Simulation:
         self.times[rollout].sampled = time
         self._note_busy(rollout, time)
         # updates are in the order of the rollouts: an earlier one that is incomplete comes first
+        # Goes on behind this rollout: later ones that are complete already have waited for it.
         for index in range(rollout, len(self.rollouts)):
             if self.unfinished[index] or (index and not self.times[index - 1].updated):
                 return

@@ -74,6 +74,7 @@ def share_prefixes(texts: Sequence[Ids], device: torch.device | str | None = Non
         # New prefixes of a text are its last ones; what comes before is its context.
         new = len(ids) - start
         spans.append((start, new, len(rows) * longest, len(text) - new))
+        # On the right, so that `last_B` reads the whole text in the last column of every row.
         rows.append(row + row[-1:] * (longest - len(row)))
     host_prefixes_BL = torch.tensor(rows)
     tensors = (
@@ -111,6 +112,7 @@ def _attend(
     """Return causal attention `_1NHD` text by text: padding, on the right, is attended to by padding alone."""
     states = (query_1HND, key_1HND, value_1HND)
     query, keys, values = (_as_texts(part, prefixes.prefixes_BL) for part in states)
+    # No mask: padding stands behind every real token, so that causal attention never reaches it.
     output_BHLD = sdpa(query, keys, values, None, scaling)
     # (text, position) as one axis, then of each prefix the place where it stands first
     output_XE = output_BHLD.transpose(1, 2).flatten(2).flatten(0, 1)

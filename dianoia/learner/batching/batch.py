@@ -195,6 +195,7 @@ def _shared_micro_batches(
             if not count:
                 batches.append([])
                 count = max(1, _count_that_fits([], waiting, fair_share, budget, layout))
+            # `waiting` is the end of the group, so that its length says where in the group it begins.
             batches[-1] += group[len(group) - len(waiting) :][:count]
             waiting = waiting[count:]
     return batches
@@ -244,6 +245,7 @@ def _by_prompt(samples: Sequence[Sample]) -> list[list[int]]:
     groups: dict[tuple[int, ...], list[int]] = {}
     for index in sorted(range(len(samples)), key=lambda i: (-len(samples[i].response_ids), i)):
         groups.setdefault(samples[index].prompt_ids, []).append(index)
+    # A stable sort: prompts of one length stay in the order of their longest responses.
     return sorted(groups.values(), key=lambda group: -len(samples[group[0]].prompt_ids))
 
 

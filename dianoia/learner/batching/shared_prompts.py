@@ -87,6 +87,7 @@ def response_blocks(samples: Sequence[Sample], tight: bool = False) -> list[list
     order = [index for index, length in enumerate(lengths) if length]
     blocks: list[list[int]] = []
     padding = 0
+    # Ties by index: the layout, and with it the order of sums, must not depend on anything else.
     for index in sorted(order, key=lambda i: (-lengths[i], i)):
         if blocks:
             longest = lengths[blocks[-1][0]]
@@ -104,6 +105,7 @@ def share_prompts(
     samples: Sequence[Sample], pad_id: int, device: torch.device | str | None, tight: bool = False
 ) -> SharedPrompts:
     """Lay out samples, each with a prompt and a response; `pad_id` is any id of the vocabulary."""
+    # In order of appearance; a set would lay them out by hashes.
     prompts = list(dict.fromkeys(sample.prompt_ids for sample in samples))
     longest = max(map(len, prompts))
     ids = [pad([torch.tensor(prompt) for prompt in prompts], pad_id, device).flatten()]
@@ -154,6 +156,7 @@ def _predicting(
     """
     longest = max(map(len, prompts))
     starts = _starts(samples, prompts, members)
+    # The last real token of the prompt, before its padding.
     ends = {ids: number * longest + len(ids) - 1 for number, ids in enumerate(prompts)}
     predicting: list[int] = []
     for index, sample in enumerate(samples):

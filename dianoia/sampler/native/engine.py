@@ -256,6 +256,7 @@ class CpuDecoders:
         """See `Decoders`."""
         limits = [params_of(request, default).max_tokens for request in requests]
         prompts = [len(request.prompt_ids) for request in requests]
+        # Before any decoder begins: C reads the RoPE tables by their address, which growing changes.
         self._model.reserve(max(map(sum, zip(prompts, limits, strict=True))))
         group = ranks()
         # No more cores than samples, and at least one, even where no request has samples.
@@ -264,6 +265,8 @@ class CpuDecoders:
         while len(self._workers) < cores:
             self._workers.append(CpuDecoder(self._model))
         # One queue for all cores of all ranks: a core whose samples end early takes more prompts than the others.
+        # Every rank must compute the same shares, since `claims` hands out their numbers; so nothing in it may differ
+        # between ranks.
         all_cores = max(1, min(cores * group.size, samples))
         shares = split_requests(requests, default, all_cores)
         claim = group.claims(len(shares))
@@ -334,6 +337,8 @@ class TorchDecoders:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """See `Decoders`; weights are copied in place, but not under an open session."""
         if any(not session.closed for session in self._sessions):
+            # The open session keeps the old model alive and reads it undisturbed; it costs a second copy until it is
+            # closed.
             self._model = self._new_model()
             # captured steps of the old model read its weights
             self._workers.clear()
@@ -380,6 +385,8 @@ class TorchDecoders:
         count = max(1, min(workers * group.size, len(indices), self._slots))
         # round-robin, so that each part gets prompts of all lengths
         parts = [indices[i::count] for i in range(count)]
+        # Every rank makes all parts and takes its own by number; nothing is exchanged before. The last ranks may have
+        # none.
         mine = parts[group.rank * workers : (group.rank + 1) * workers]
         jobs = [
             partial(

@@ -259,6 +259,7 @@ class Session:
         """How often a request was cancelled: most of the time there is nothing to look for."""
         self._changed = threading.Condition()
         """Guards all of the above; notified when there is work, a cancellation or the end."""
+        # All loops before the first thread: a cache that does not fit fails here, with no thread to end.
         loops = [make_loop(self._take, self._finish) for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._work, args=(loop,), daemon=True) for loop in loops
@@ -308,6 +309,7 @@ class Session:
             )
             if not request.samples:
                 return handle
+            # Numbers are never used again, so that a late call for a request that has ended meets no other one.
             number, self._submitted = self._submitted, self._submitted + 1
             self._handles[number] = handle
             # an even part for each worker, so that the samples of one request are decoded in parallel
@@ -364,10 +366,12 @@ class Session:
         except BaseException as error:  # noqa: BLE001 - handed to the callers of `stream` and `result`
             with self._changed:
                 self._closed = True
+                # Under the lock with `_closed`: no `submit` can add a request that nobody would ever fail.
                 self._queue.clear()
                 handles = list(self._handles.values())
                 self._handles.clear()
                 self._changed.notify_all()
+            # Without the lock: listeners may take locks of their own, and other workers go on meanwhile.
             for handle in handles:
                 handle._close(error)
 
@@ -376,6 +380,7 @@ class Session:
         with self._changed:
             while not (loop.busy or self._queue or self._closed):
                 self._changed.wait()
+            # A closed session still ends what its loops hold, so that every caller gets a completion.
             return bool(loop.busy or self._queue or not self._closed)
 
     def _take(self) -> PromptShare | None:

@@ -22,6 +22,7 @@ _CONNECT = 10.0
 """Seconds to connect."""
 _SHORT = 30.0
 """Seconds for routes that only look something up; a busy server may be slow."""
+# Status codes that say "later" or "elsewhere"; 500 too, since vLLM answers so once its engine has died.
 _TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_SHOWN = 400
 
@@ -34,6 +35,7 @@ class NoAnswer(Exception):
     """A server gave no usable reply; another one might, or this one later. The message is the reason."""
 
 
+# A NoAnswer, so that the sample is drawn again; but it is counted apart, see `_Work.count_other_weights`.
 class OtherWeights(NoAnswer):
     """A server answers with other weights than it was given: it was restarted, or loaded by somebody."""
 

@@ -90,6 +90,7 @@ class Fleet:
 
     def close(self, version: WeightVersion | None = None) -> None:
         """End a call of another thread, with an error, and have servers forget an adapter."""
+        # Before the turn is waited for: the call that holds it looks at this, and ends.
         self._is_closed = True
         if version is not None and version.kind == "adapter":
             with self._turn:
@@ -146,11 +147,13 @@ class Fleet:
         patience: float,
     ) -> None:
         deadline = time.monotonic() + patience
+        # The connections end with the event loop of this call; the next call opens them in a loop of its own.
         async with self._open():
             while True:
                 await asyncio.gather(
                     *(self._ready(member, version, before) for member in self.members)
                 )
+                # One server is enough to go on. A lost one is brought back by `_serve`, with the version of the time.
                 ready = [member for member in self.members if member.loaded == version.label]
                 if ready:
                     break
@@ -176,6 +179,7 @@ class Fleet:
             member.lose(ended)
             member.is_gone = True
             return False
+        # Proved once per version: a server that was restarted since is found out by its next answer, see `drawn`.
         if member.loaded == version.label:
             return True
         try:
@@ -183,12 +187,17 @@ class Fleet:
             steps = [(version, before)]
             if settings is None:
                 settings = await member.connection.settings()
+                # Only after it has answered: a server that loads for minutes must not count as gone, and one that is
+                # silent must.
                 member.is_loading = True
+                # In a thread: it writes a whole version, and the other servers draw meanwhile.
                 joining = await asyncio.to_thread(self._joining, version)
                 steps = [*joining, (version, joining[-1][0].proof.weights if joining else None)]
             for step, weights in steps:
                 await load(member.connection, step)
                 await prove(member.connection, settings, step, weights)
+            # Once the version itself is proved. vLLM holds few adapters at a time, so the trial must not keep a
+            # place.
             for step, _ in steps[:-1]:
                 await unload(member.connection, step)
         except NoAnswer as error:
@@ -196,6 +205,7 @@ class Fleet:
             return False
         finally:
             member.is_loading = False
+        # Last: a label here says that requests may be sent.
         member.settings, member.loaded, member.reason = settings, version.label, ""
         return True
 
@@ -218,6 +228,7 @@ class Fleet:
     ) -> None:
         async with self._open():
             work = _Work(requests, on_done)
+            # One task per server, which ends by itself only if the server cannot come back.
             tasks = [
                 asyncio.create_task(self._serve(member, version, work)) for member in self.members
             ]
@@ -225,6 +236,8 @@ class Fleet:
                 await self._watch(work, tasks)
             finally:
                 for task in tasks:
+                    # A cancelled worker puts its sample back, which nobody takes: either all are there, or the call
+                    # ends with an error.
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -238,7 +251,10 @@ class Fleet:
             self._end_if_closed()
             for task in tasks:
                 if task.done():
+                    # Raises what has ended a task, such as a refusal; without that the loop would wait for samples
+                    # for ever.
                     task.result()
+            # Looked at every _POLL seconds, so the time counts from the moment at which the last server was lost.
             if any(member.settings is not None or member.is_loading for member in self.members):
                 served = time.monotonic()
             else:
@@ -254,6 +270,8 @@ class Fleet:
                 continue
             if was_lost:
                 self._report(f"the server {member.url} draws again, with weights that were proved")
+            # A new event for each time that the server serves: workers of the time before have ended, and cannot set
+            # it.
             lost = asyncio.Event()
             workers = [
                 asyncio.create_task(self._work(member, version, work, lost))
@@ -279,6 +297,8 @@ class Fleet:
             try:
                 completion = await drawn(member.connection, version, work.requests[number])
             except NoAnswer as error:
+                # Before the server is asked for its health, which takes a while: another server may draw the sample
+                # now.
                 work.put_back(number, error)
                 if await self._is_lost(member, work, error):
                     lost.set()
@@ -297,6 +317,7 @@ class Fleet:
             return True
         if isinstance(error, OtherWeights):
             work.count_other_weights(member, error)
+        # A request may fail alone, for its length or by a timeout, on a server that serves all others.
         elif await member.connection.is_healthy():
             return False
         member.lose(str(error))

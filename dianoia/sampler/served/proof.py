@@ -38,11 +38,13 @@ _CHANGE = 0.3
 
 def probes(vocabulary: int, special: Collection[int], context: int) -> list[TokenRequest]:
     """Return the samples to ask for: fixed tokens that are no special ones, within `context` positions."""
+    # In a short context several become equal; the set below asks for each length once.
     lengths = [min(length, context - _RESPONSE) for length in _PROMPTS]
     # No end token: each response has its whole length.
     params = SamplingParams(_RESPONSE, frozenset())
     return [
         TokenRequest(_tokens(length, vocabulary, special), params, seed)
+        # Sorted: `_reason` takes the first answer for the one that fits into no block of a prefix cache.
         for seed, length in enumerate(sorted({*lengths}), 1)
     ]
 
@@ -51,6 +53,7 @@ def _tokens(count: int, vocabulary: int, special: Collection[int]) -> tuple[int,
     ids: list[int] = []
     number = 0
     while len(ids) < count:
+        # `count` is in it, so that no prompt begins like another one: the cache of one would answer for the next.
         digest = hashlib.sha256(f"probe-{count}-{number}".encode()).digest()
         token = int.from_bytes(digest[:8], "big") % vocabulary
         number += 1
@@ -75,6 +78,7 @@ class Gap:
 
     def is_within(self, dtype: str) -> bool:
         """Return True if a server of this dtype may round so; False for a NaN."""
+        # An unknown dtype, such as a quantized one, gets the widest bounds. With a NaN both comparisons are false.
         name = dtype if dtype in _MEAN else "bfloat16"
         return self.largest <= _LARGEST[name] and self.mean <= _MEAN[name]
 
@@ -132,6 +136,7 @@ class Proof:
     ) -> tuple[str, str]:
         """Return which weights explain the answers, and what to do about it."""
         served = _served(answers)
+        # From the most particular cause to the vaguest: the first that explains all answers is named.
         if before is not None:
             if Gap.between(served, self._own(before, answers)).is_within(dtype):
                 return (
@@ -173,6 +178,8 @@ class _WithHead(Mapping[str, Tensor]):
         self._weights, self._head = weights, head
 
     def __getitem__(self, name: str) -> Tensor:
+        # Also under a tied head, whose name is then not among the weights: `head_of` prefers HEAD where it is
+        # present.
         return self._head if name == HEAD else self._weights[name]
 
     def __contains__(self, name: object) -> bool:
@@ -210,7 +217,9 @@ def changed_adapters(weights: AdaptedWeights) -> AdaptedWeights:
     """Return the weights with adapters of which every one is far from 0, as those of a new model are."""
     adapters = weights.adapters
     matrices = {
-        name: (A.detach(), B.detach() + _pattern(B)) for name, (A, B) in adapters.matrices.items()
+        # B is what begins at 0, and with it the whole product; A is random from the start.
+        name: (A.detach(), B.detach() + _pattern(B))
+        for name, (A, B) in adapters.matrices.items()
     }
     return AdaptedWeights(weights.frozen, Adapters(matrices, adapters.settings))
 
@@ -218,6 +227,7 @@ def changed_adapters(weights: AdaptedWeights) -> AdaptedWeights:
 def _pattern(matrix: Tensor) -> Tensor:
     """Return numbers of -0.05, 0 and 0.05 in the shape of a matrix."""
     rows, columns = (torch.arange(size, device=matrix.device) for size in matrix.shape)
+    # A pattern and not random numbers: the same for every process, and no state of a generator is touched.
     return ((rows[:, None] + 2 * columns[None]) % 3 - 1).to(matrix.dtype) * 0.05
 
 

@@ -128,6 +128,7 @@ class ServedSampler:
                 for url in urls
             ]
         except BaseException:
+            # `close` is not called on an object whose construction fails, and a version in shared memory would stay.
             self._folders.close()
             raise
 
@@ -198,10 +199,13 @@ class ServedSampler:
     def _publish(self, update: WeightUpdate) -> None:
         old, is_first = self._version, self._version is None
         version = self._new_version(update.version, update.tensors)
+        # Read lazily, tensor by tensor, and only if a proof fails: so the old folder has to stay until the load is
+        # over.
         before = None if old is None or old.kind != "all" else self._folders.read(old.folder)
         # Servers that were started a moment ago take a while.
         patience = self._settings.start_seconds if is_first and self._processes else None
         self._fleet.load(version, before, old, patience)
+        # Only now: after an error the version before is still the one in use, and its folder is kept.
         self._version = version
         self._tidy(version)
 
@@ -213,6 +217,7 @@ class ServedSampler:
     def _new_version(self, number: int, weights: Mapping[str, Tensor]) -> WeightVersion:
         """Write a version: as an adapter, where the weights have adapters and servers get them so."""
         self._published += 1
+        # The count makes the path new even if the same step is published again after an error, see `weight_folders`.
         label = f"{self._label}-{number}-{self._published}"
         adapted = weights.adapted() if isinstance(weights, MergedWeights) else weights
         if self._adapts and isinstance(adapted, AdaptedWeights):
@@ -291,7 +296,9 @@ class ServedSampler:
             for number, sample in places
         ]
         self._fleet.draw(token_requests, version, done)
+        # Again: servers that came back while samples were drawn have had trial folders written.
         self._tidy(version)
+        # No None is left, since `draw` returns once every sample is there; this says so to the type checker.
         whole = [[c for c in row if c is not None] for row in completions]
         self._stats = SamplerStats(
             tokens=sum(len(completion.ids) for row in whole for completion in row),

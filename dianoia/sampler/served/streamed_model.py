@@ -33,6 +33,7 @@ class StreamedModel:
             model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
                 plain, attn_implementation="eager", dtype=torch.float32
             )
+        # No dropout: the forward pass has to be the same as a server's.
         self._model = model.train(False)
         # Several servers are proved at a time, in threads of their own, and the modules hold one set of weights.
         self._lock = Lock()
@@ -53,6 +54,7 @@ class StreamedModel:
 
         def tensor_of(name: str) -> Tensor:
             tensor = head_of(weights, self.is_tied) if name == HEAD else weights[name]
+            # Nothing is copied if it is float32 already, and a bfloat16 weight lives in float32 for its module only.
             return tensor.to(device, torch.float32)
 
         with self._lock, _reading(self._model, tensor_of, buffers):
@@ -106,6 +108,7 @@ def _reading(
             fill = partial(_fill, module, prefix, weights, tables, tensor_of, buffers)
             drop = partial(_drop, module, {key: module._parameters[key] for key in weights})
             handles.append(module.register_forward_pre_hook(fill))
+            # Afterwards the meta tensors are back, so that at most one module's weights are in memory.
             handles.append(module.register_forward_hook(drop))
     try:
         yield

@@ -61,6 +61,7 @@ class WeightFolders:
         needed = float(_VERSIONS * numbers * dtype.itemsize)
         if root is None:
             room = free_bytes(SHARED_MEMORY) if SHARED_MEMORY.is_dir() else None
+            # Files there are main memory: a version per step is written at its speed, and wears out no disk.
             root = SHARED_MEMORY if room is not None and room > needed else fallback
         self._check_room(root, needed)
         # By user and process, so that two runs of one machine have nothing in common, and a killed one leaves no more than this.
@@ -91,6 +92,7 @@ class WeightFolders:
             temporary.mkdir()
             self._write_weights(temporary, weights)
             config = self._config.to_dict()
+            # Also for a tied model: `_parts` writes the head as a tensor of its own.
             config["tie_word_embeddings"] = False
             config["dtype"] = str(self._dtype).removeprefix("torch.")
             (temporary / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
@@ -98,6 +100,8 @@ class WeightFolders:
             if with_tokenizer:
                 save_tokenizer(temporary, self._tokenizer)
             temporary.rename(folder)
+        # Read back from the files: a file that was cut short would show only here, and a server would keep the
+        # tensors that it misses.
         self.check(folder)
         return folder
 
@@ -136,6 +140,7 @@ class WeightFolders:
                 )
             # A copy: safetensors refuses tensors that share memory, as a tied head does.
             tensor = weights[source].detach().to("cpu", self._dtype, copy=True).contiguous()
+            # `size and`: a tensor that is larger than a file is written alone, never an empty file before it.
             if size and size + tensor.nbytes > _FILE_BYTES:
                 yield part
                 part, size = {}, 0
@@ -209,6 +214,8 @@ def _remove_orphans(parent: Path) -> None:
     """Remove versions of processes that were killed: in shared memory nothing else would free them."""
     for folder in parent.glob(f"{_owner()}*"):
         number = folder.name.removeprefix(_owner()).partition("-")[0]
+        # A number that another process has by now keeps a folder for longer, which is harmless; the reverse would not
+        # be.
         if number.isdecimal() and not _is_alive(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -223,6 +230,7 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    # The process exists, and belongs to somebody else.
     except PermissionError:
         return True
     return True

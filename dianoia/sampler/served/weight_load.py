@@ -75,7 +75,9 @@ async def load(server: ServerConnection, version: WeightVersion) -> None:
     await server.call("/pause?mode=wait")
     try:
         await _reload(server, version)
+        # Between load and label: blocks of the cache are keyed by tokens alone, and would mix both versions.
         await _reset_prefix_cache(server)
+        # Last before requests go on: a server that ended in between answers with another label, and is found out.
         await server.call("/update_weight_version", {"new_version": version.label})
     except BaseException:
         # A server that others use must not stay paused; one that has ended has nothing to say to that.
@@ -133,6 +135,7 @@ async def prove(
     """Return the gap between a server's log-probabilities and those of a version; raise EndpointError if it is too large."""
     # One after another: the proof must not depend on what runs beside it.
     requests = version.proof.requests(settings.context)
+    # The shortest prompt first, as `Proof.check` expects.
     answers = [(request, await drawn(server, version, request)) for request in requests]
     # In a thread: other servers go on meanwhile.
     cause = _BASE_CAUSE if version.kind == "base" else None

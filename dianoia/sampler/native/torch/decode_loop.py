@@ -81,6 +81,7 @@ class DecodeLoop:
         self.seconds_prefill += time.perf_counter() - start
         if not self.schedule.live:
             return False
+        # Behind filling: as long as samples wait, the high slots are about to be filled again.
         self._compact()
         self._decode(min(steps, CHECK_EVERY))
         self._hand_out()
@@ -92,6 +93,7 @@ class DecodeLoop:
         """Read prompts and give slots to their samples, until there are no slots, no pages, no prompts, or enough pieces."""
         read = 0
         self._seat()
+        # With no sample in a slot nobody is held up, so that pieces are read without a limit until one can be seated.
         while not (self.schedule.live and read >= self._pieces):
             shares -= self._take_shares(shares)
             if not self._read():
@@ -106,6 +108,8 @@ class DecodeLoop:
             request = share.request
             samples = [
                 Sample(
+                    # Not the request's number: a session may queue parts of one request, and each part comes in its
+                    # turn.
                     (self._arrivals, index),
                     share.number,
                     index,
@@ -125,6 +129,8 @@ class DecodeLoop:
         """Read the next piece, and draw the first tokens of samples whose prompt is read. Returns False if there is none."""
         schedule = self.schedule
         begun = any(not reading.done for reading in schedule.readings)
+        # A pass over prompts is begun for enough free slots only; once one is under way, others join it for little
+        # more.
         if begun or not schedule.live or schedule.free_slots * self._refill >= schedule.slots:
             schedule.begin_readings()
         pieces = schedule.pieces(self._piece)
@@ -149,6 +155,7 @@ class DecodeLoop:
             for sample in piece.reading.samples
             if piece.reading.done and not sample.ids
         ]
+        # In order of appearance. A set would draw in the order of hashes, which differ from process to process.
         for params in dict.fromkeys(sample.params for _, sample in fresh):
             members = [(row, sample) for row, sample in fresh if sample.params == params]
             rows, seeds = [row for row, _ in members], [sample.seed for _, sample in members]
@@ -177,20 +184,25 @@ class DecodeLoop:
         count = min(most, max(s.params.max_tokens - s.drawn for s in schedule.live.values()))
         entries, lost = schedule.grow(count)
         self._fetch(lost)
+        # `grow` has marked their slots as free already. They are emptied here, before the next `_seat` can give them
+        # away.
         if lost:
             self._steps.free([sample.slot for sample in lost])
             for sample in lost:
                 sample.slot = -1
         self._steps.extend(entries)
+        # All samples may have lost their pages to an older text that is being read.
         if not schedule.live:
             return
         slots = max(schedule.live) + 1
         after = {i: min(s.tokens + count, s.most_tokens) for i, s in schedule.live.items()}
+        # Slots without a sample have length 0 and no pages: plain attention leaves them out.
         lengths = [after.get(slot, 0) for slot in range(slots)]
         pages = [schedule.live[i].pages if i in after else [] for i in range(slots)]
         self._steps.use({slot: sample.params for slot, sample in schedule.live.items()})
         self._steps.run(count, self._step_shape(lengths), lengths, pages)
         for sample in schedule.live.values():
+            # An upper bound until `_fetch` has the true number: the device may have met a stop id within these steps.
             sample.drawn = min(sample.drawn + count, sample.params.max_tokens)
         self.steps += count
 
@@ -223,10 +235,12 @@ class DecodeLoop:
         """End samples in slots."""
         if not samples:
             return
+        # Before the slots are emptied, which forgets how many tokens they have drawn.
         self._fetch(samples)
         slots = [sample.slot for sample in samples]
         self._steps.free(slots)
         for slot in slots:
+            # The first token comes from reading the prompt, not from a step.
             self.slot_steps += len(self.schedule.live[slot].ids) - 1
             self._end(self.schedule.finish(slot))
 
@@ -268,6 +282,8 @@ class DecodeLoop:
     def cancel(self, cancelled: Callable[[int], bool]) -> None:
         """End the samples of requests for which `cancelled(number)` is True, with the tokens drawn so far."""
         with torch.inference_mode():
+            # Those in slots go first, with their tokens fetched; `drop` then has only samples whose tokens the host
+            # has.
             live = self.schedule.live.values()
             self._release([sample for sample in live if cancelled(sample.number)])
         for sample in self.schedule.drop(lambda sample: cancelled(sample.number)):

@@ -129,12 +129,15 @@ class DecodeSteps:
             )
             for s in samples
         ]
+        # One copy to the device for all six numbers of all samples; the order of the rows is that of `_state`.
         self._state[:, slots] = torch.tensor(rows).t().to(self.device)
         self._last_logprobs[slots] = torch.tensor([s.logprobs[-1] for s in samples]).to(self.device)
         self._ended[slots] = False
         for name in ("ids", "logprobs"):
             drawn = [torch.tensor(getattr(sample, name)) for sample in samples]
             target = getattr(self, f"_{name}")
+            # Zeros behind a shorter sample's tokens do no harm: each step writes its index before anybody reads up to
+            # it.
             padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
             target[slots, : padded.shape[1]] = padded.to(self.device)
         pages = [torch.tensor(sample.pages, dtype=torch.int32) for sample in samples]
@@ -168,6 +171,7 @@ class DecodeSteps:
         if not targets:
             return
         to, source = (torch.tensor(i, device=self.device) for i in (targets, sources))
+        # Targets are free slots and sources live ones, so that no source is overwritten before it is read.
         self._state[:, to] = self._state[:, source]
         for state in (self._ended, self._last_logprobs, self._ids, self._logprobs, self._tables):
             state[to] = state[source]
@@ -175,6 +179,7 @@ class DecodeSteps:
 
     def use(self, params: Mapping[int, SamplingParams]) -> None:
         """Draw each slot under its parameters from now on."""
+        # None for all slots, where one kind is left: then a step needs no gather, and its draw can be captured.
         kinds = list(dict.fromkeys(params.values()))
         if len(kinds) == 1:
             self._params = {kinds[0]: None}
@@ -211,8 +216,12 @@ class DecodeSteps:
         key: tuple[object, ...] = (shape,)
         if draws_captured:
             (params,) = self._params
+            # Limits and stop ids are not in the key: the step reads them from `_state` and `_stops`, which stay where
+            # they are.
             key = (shape, params.temperature, params.top_p, params.top_k)
         if self.captures and key in self._graphs:
+            # Present with None: it ran eagerly once, which has compiled its kernels; that must not happen inside of a
+            # capture.
             graph = self._graphs[key] or self._capture(key, shape, batch)
             if graph is not None:
                 graph.replay()
@@ -226,6 +235,8 @@ class DecodeSteps:
         """Capture the step, without running it. Return None, and never capture again, where that fails."""
         graph = torch.cuda.CUDAGraph()
         try:
+            # thread_local: what other threads do on the device, such as a learner's allocations, must not end this
+            # capture.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 logits_BV = self._logits(batch)
                 if self._draw_is_captured:
@@ -236,6 +247,8 @@ class DecodeSteps:
             return None
         if not self._draw_is_captured:
             self._graph_logits[key] = logits_BV
+        # One pool for all graphs: the logits of one are read before another runs, so that they may share their
+        # memory.
         self._pool = self._pool or graph.pool()
         self._graphs[key] = graph
         return graph
@@ -301,6 +314,7 @@ class DecodeSteps:
             return []
         index = torch.tensor(slots, device=self.device)
         counts = [last + 1 for last in self._indices[index].tolist()]
+        # One rectangle over all slots is two copies in all, not two for each slot; what is too much is cut off below.
         part = slice(min(first), max(counts))
         ids = self._ids[index, part].tolist()
         logprobs = self._logprobs[index, part].tolist()

@@ -90,6 +90,7 @@ class TorchModel:
         with self._growing:
             if self._cos.shape[0] < length:
                 cos, sin = self._rope.build(length)
+                # Kept alive: a CUDA graph holds the bare address, and freed memory would be given to another tensor.
                 self._replaced.append((self._cos, self._sin))
                 self._cos = cos.to(self.device, self.dtype)
                 self._sin = sin.to(self.device, self.dtype)
@@ -104,6 +105,7 @@ class TorchModel:
 
     def padded(self, rows: int) -> int:
         """Return how many rows a pass has that needs `rows`."""
+        # Rounded up. Not on CUDA, where more rows cost time and would not fix the kernel that cuBLAS chooses.
         return -(-rows // ROWS) * ROWS if self.device.type == "cpu" else rows
 
     def forward(self, batch: Pass, cache: PagedCache) -> Tensor:
@@ -117,6 +119,8 @@ class TorchModel:
         for index, layer in enumerate(self.weights.layers):
             q, k, v = self._qkv(layer, x, rope)
             keys, values = cached = cache.layer(index)
+            # Written before attention reads the cache, since a token attends to itself. `flatten` is a view, so the
+            # cache changes.
             keys.flatten(0, 1).index_copy_(0, columns, k)
             values.flatten(0, 1).index_copy_(0, columns, v)
             x = self._finish(layer, x, attend_groups(q, cached, groups, self._scale))
@@ -201,6 +205,7 @@ def project_qkv(
     qk, v = qkv[:, :rotated_heads], qkv[:, rotated_heads:]
     # RoPE of queries and keys in one operation: their heads lie next to each other
     if qk_norm is not None:
+        # The norm of queries and keys comes before RoPE, over each head alone, as Qwen3 was trained.
         qk = F.rms_norm(qk, (head,), None, eps).mul_(qk_norm)
     # In place, since memory traffic bounds a decoding step, and sampling needs no gradient.
     rotated = qk.roll(head // 2, -1).mul_(sin_BD[:, None])

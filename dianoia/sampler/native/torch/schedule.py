@@ -134,6 +134,8 @@ class Schedule:
 
     def add(self, samples: list[Sample]) -> None:
         """Take new samples of one prompt."""
+        # Sorted in and not appended: samples that were preempted come back with their old order, ahead of newer
+        # requests.
         insort(self.waiting, samples, key=lambda group: group[0].order)
 
     # Reading --------------------------------------------------------------------------------------
@@ -141,16 +143,20 @@ class Schedule:
     def begin_readings(self) -> None:
         """Give pages to the texts that come next, as long as there are slots and pages for their samples."""
         ahead = sum(len(reading.samples) for reading in self.readings)
+        # Texts are begun strictly in order: one that does not fit yet would starve if smaller ones behind it took the
+        # pages.
         while self.waiting and ahead < len(self._free_slots):
             group = self.waiting[0]
             ids, shared = group[0].read_ids, self._prompt_pages(group[0])
             needed = pages_for(len(ids)) - len(shared)
             growing = sum(pages_for(s.most_tokens) > len(s.pages) for s in self.live.values())
+            # With no sample in a slot nothing grows: then a text waits for its own pages only.
             if self.pool.free < needed + growing // RESERVE:
                 return
             self.pool.share(shared)
             new_pages = self.pool.take(needed)
             assert new_pages is not None
+            # Shared pages are full and written already, so that reading begins behind them.
             reading = Reading(ids, group, [*shared, *new_pages], len(shared) * PAGE)
             insort(self.readings, reading, key=lambda reading: reading.order)
             del self.waiting[0]
@@ -158,7 +164,9 @@ class Schedule:
 
     def _prompt_pages(self, sample: Sample) -> list[int]:
         """Return the full pages of a prompt that another sample of its request holds; none if nobody does."""
+        # One token at least is left to read: its hidden state is what the first draw of a new sample needs.
         full = (len(sample.read_ids) - 1) // PAGE
+        # Behind the prompt the other sample's pages hold its own response.
         full = min(full, len(sample.prompt_ids) // PAGE)
         for other in self.live.values():
             if other.number == sample.number:
@@ -180,6 +188,7 @@ class Schedule:
     def seats(self) -> list[Seat]:
         """Give slots to samples whose text is read, in order."""
         seats: list[Seat] = []
+        # A list of its own: `_forget_if_empty` takes readings out of the one that is looked through.
         for reading in [reading for reading in self.readings if reading.done]:
             while reading.samples and self._free_slots:
                 seat = self._seat(reading)
@@ -195,6 +204,8 @@ class Schedule:
         full, in_part = divmod(len(reading.ids), PAGE)
         copied = None
         if not waiting:
+            # The last sample takes the page that is filled in part as it is. An empty list is left, so that nothing
+            # is released twice.
             sample.pages, reading.pages = reading.pages, []
         else:
             copies = self.pool.take(1 if in_part else 0)
@@ -210,6 +221,7 @@ class Schedule:
                 self.add(waiting)
                 waiting = []
         reading.samples = waiting
+        # The lowest free slot: a step computes slots 0 to the highest live one, so that holes cost time.
         sample.slot = heappop(self._free_slots)
         self.live[sample.slot] = sample
         return Seat(sample, copied)
@@ -227,6 +239,7 @@ class Schedule:
         """
         entries: list[tuple[int, int, int]] = []
         lost: list[Sample] = []
+        # The oldest first: pages are only ever taken from whoever is newer, or from the sample itself.
         for sample in sorted(self.live.values(), key=lambda sample: sample.order):
             if sample in lost:
                 continue
@@ -235,6 +248,7 @@ class Schedule:
                 victim = self._preempt_newest()
                 if victim is not None:
                     lost.append(victim)
+                # It was the newest itself. Its `pages` are empty now, so that nothing may be added to them.
                 if victim is sample:
                     break
             # nothing for a sample that has lost its own pages
@@ -245,6 +259,8 @@ class Schedule:
     def _preempt_newest(self) -> Sample | None:
         """Take the pages of what came last; return it if it is a sample in a slot, which waits from now on."""
         holders: list[Sample | Reading] = [*self.live.values(), *self.readings]
+        # A reading counts too, in the order of its first sample: a long prompt must not keep pages from older
+        # samples.
         newest = max(holders, key=lambda holder: holder.order)
         self.pool.release(newest.pages)
         newest.pages = []
@@ -282,6 +298,8 @@ class Schedule:
     def compact(self, slots: int) -> tuple[list[int], list[int]]:
         """Move samples from slots at or beyond `slots` into free ones before; return (targets, sources)."""
         sources = sorted(slot for slot in self.live if slot >= slots)
+        # The heap itself is in no order that can be cut. With both sorted, the same samples always land in the same
+        # slots.
         targets = sorted(slot for slot in self._free_slots if slot < slots)[: len(sources)]
         for target, source in zip(targets, sources, strict=True):
             sample = self.live.pop(source)

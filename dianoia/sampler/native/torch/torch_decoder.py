@@ -59,6 +59,7 @@ class CacheLimits:
                     f"{pages_for(tokens)} pages of {PAGE}. Give the KV cache as many, or make max_tokens smaller."
                 )
             return CacheSize(slots, self._pages, tokens, response)
+        # All decoders of a rank allocate from the same memory, each its part of what is free now.
         fitting = pages_in_memory(model.shape, model.dtype, model.device, self._share) // decoders
         return CacheSize(slots, page_count(slots, tokens, fitting), tokens, response)
 
@@ -131,6 +132,8 @@ class TorchDecoder:
         """Return the state of the last call if it is large enough, else a new one."""
         tokens = max(len(request.prompt_ids) for request in requests) + params.max_tokens
         steps = self._steps
+        # Kept where it is large enough: a new cache would also throw away all steps that were captured over the old
+        # one.
         if steps is not None and steps.size.covers(self._wanted(requests, tokens, params, steps)):
             return steps
         self._steps = steps = (
@@ -166,6 +169,7 @@ def session_loop(
 
     Raises ConfigError if the longest request does not fit into the pages of `cache`.
     """
+    # Both limits may be all positions, which no request can have together.
     tokens = min(limits.prompt_tokens + limits.response_tokens, limits.positions)
     with torch.inference_mode():
         size = cache.size(model, slots, tokens, limits.response_tokens)
