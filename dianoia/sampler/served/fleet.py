@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -128,25 +129,26 @@ class Fleet:
         Args:
             before: the weights of the version before, to name what a server has kept.
             old: an adapter to forget afterwards.
-            patience: seconds without any server after which the call ends; None: the fleet's.
+            patience: seconds that servers which were started have to answer; None: those to wait for one to come back.
 
         Raises:
             EndpointError: a server refuses, or has not the weights that it was given; or none answers.
             ConfigError: a server was started in a way that cannot be used.
         """
+        wait = _Wait(self._patience, "patience")
+        if patience is not None:
+            wait = _Wait(patience, "start_seconds")
         with self._turn:
-            asyncio.run(
-                self._load(version, before, old, self._patience if patience is None else patience)
-            )
+            asyncio.run(self._load(version, before, old, wait))
 
     async def _load(
         self,
         version: WeightVersion,
         before: Mapping[str, Tensor] | None,
         old: WeightVersion | None,
-        patience: float,
+        wait: "_Wait",
     ) -> None:
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         # The connections end with the event loop of this call; the next call opens them in a loop of its own.
         async with self._open():
             while True:
@@ -157,7 +159,7 @@ class Fleet:
                 ready = [member for member in self.members if member.loaded == version.label]
                 if ready:
                     break
-                self._end_without_servers(time.monotonic() > deadline)
+                self._end_without_servers(time.monotonic() - began, wait)
                 self._end_if_closed()
                 give_up_sampling_if_overdue()
                 await asyncio.sleep(_POLL)
@@ -243,7 +245,7 @@ class Fleet:
 
     async def _watch(self, work: "_Work", tasks: Sequence["asyncio.Task[None]"]) -> None:
         """Wait until all samples are there, somebody gives up, or nobody is left."""
-        served = time.monotonic()
+        served, wait = time.monotonic(), _Wait(self._patience, "patience")
         while work.left:
             with suppress(TimeoutError):
                 await asyncio.wait_for(work.finished.wait(), _POLL)
@@ -258,7 +260,7 @@ class Fleet:
             if any(member.settings is not None or member.is_loading for member in self.members):
                 served = time.monotonic()
             else:
-                self._end_without_servers(time.monotonic() - served > self._patience)
+                self._end_without_servers(time.monotonic() - served, wait)
 
     async def _serve(self, member: Member, version: WeightVersion, work: "_Work") -> None:
         """Let a server draw; bring it back whenever it is lost, until the task is cancelled or it cannot come back."""
@@ -325,13 +327,17 @@ class Fleet:
 
     # Ends ----------------------------------------------------------------------------------------
 
-    def _end_without_servers(self, is_over: bool) -> None:
+    def _end_without_servers(self, waited: float, wait: "_Wait") -> None:
         """Raise EndpointError if no server can come back, or the time to wait for one is over."""
-        if not is_over and not all(member.is_gone for member in self.members):
+        if all(member.is_gone for member in self.members):
+            cause = "and none can come back"
+        elif waited > wait.seconds:
+            cause = f"after {wait.seconds:g} s of waiting (rollouts.{wait.key})"
+        else:
             return
         reasons = "\n".join(f"  {member.url}: {member.reason}" for member in self.members)
         raise EndpointError(
-            f"no server of rollouts is left, after {self._patience:g} s of waiting (rollouts.patience):\n{reasons}\n"
+            f"no server of rollouts is left, {cause}:\n{reasons}\n"
             "Start them again; the same command then resumes from the last state"
         )
 
@@ -341,6 +347,15 @@ class Fleet:
 
     def _open(self) -> "_Open":
         return _Open([member.connection for member in self.members])
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """How long a call goes on without any server."""
+
+    seconds: float
+    key: str
+    """Of the `rollouts` table, which sets it."""
 
 
 class _Open:
