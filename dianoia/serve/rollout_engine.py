@@ -186,10 +186,12 @@ class RolloutEngine:
         self._lines[name] = _Line(sampler, self.context)
 
     async def unload_adapter(self, name: str) -> None:
-        """Forget an adapter. Raises ApiError (404) if there is none of the name."""
+        """Forget an adapter; its samples under way are aborted. Raises ApiError (404) if there is none of the name."""
         if name == self.name or name not in self._lines:
             raise unknown_model(name, self.models[1:])
         line = self._lines.pop(name)
+        # As in `close`: a response that is cut off must not look like one that has ended.
+        line.abort()
         await asyncio.to_thread(line.close)
 
     def _sampler_of(self, tensors: Mapping[str, Tensor]) -> Sampler:
