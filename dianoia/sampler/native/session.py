@@ -370,6 +370,8 @@ class Session:
                 self._queue.clear()
                 handles = list(self._handles.values())
                 self._handles.clear()
+                # The other workers drop what they decode for these requests.
+                self._note_cancellation()
                 self._changed.notify_all()
             # Without the lock: listeners may take locks of their own, and other workers go on meanwhile.
             for handle in handles:

@@ -1,7 +1,8 @@
 """Sessions: requests join, stream, leave and are cancelled, and every completion is that of `generate`."""
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,9 @@ from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Request, SamplingParams
 from dianoia.sampler.interface import WeightUpdate
 from dianoia.sampler.native import session as session_module
-from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop
+from dianoia.sampler.native.cpu.cpu_decoder import DecodeLoop, PromptShare
 from dianoia.sampler.native.engine import NativeSampler
-from dianoia.sampler.native.session import Handle
+from dianoia.sampler.native.session import Handle, Session, SessionLimits
 from tests.unit.sampler_models import POSITIONS, make, requests
 
 pytestmark = pytest.mark.usefixtures("in_c")
@@ -234,6 +235,48 @@ def test_an_error_of_a_worker_reaches_the_callers(monkeypatch: pytest.MonkeyPatc
             handle.result(SECONDS)
         with pytest.raises(RuntimeError, match="out of order"):
             list(handle.stream())
+
+
+def test_an_error_of_one_worker_ends_the_work_of_the_others() -> None:
+    """Nobody waits for their samples any more."""
+    owner: list[object] = []
+    has_ended = threading.Event()
+
+    class Loop:
+        """Decodes the first share without an end; whoever takes another one fails."""
+
+        steps, seconds_prefill, occupancy = 0, 0.0, 1.0
+
+        def __init__(self, take: Callable[[], PromptShare | None], _finish: object) -> None:
+            self.take, self.share = take, None
+
+        @property
+        def busy(self) -> bool:
+            return self.share is not None
+
+        def advance(self, _steps: int, _shares: int) -> bool:
+            self.share = self.share or self.take()
+            if self.share is None:
+                return False
+            owner.append(self)
+            if owner[0] is not self:
+                raise OSError("out of order")
+            time.sleep(0.001)
+            return True
+
+        def stream(self, *_: object) -> None:
+            pass
+
+        def cancel(self, is_cancelled: Callable[[int], bool]) -> None:
+            if self.share is not None and is_cancelled(self.share.number):
+                self.share = None
+                has_ended.set()
+
+    with Session(Loop, SessionLimits(20, 40, 60), 2, 2, 0) as session:
+        handle = session.submit(Request((9, 4), 2, (0,)), PARAMS)
+        with pytest.raises(RuntimeError, match="out of order"):
+            handle.result(SECONDS)
+        assert has_ended.wait(SECONDS)
 
 
 def test_what_a_session_cannot_serve_is_refused() -> None:
