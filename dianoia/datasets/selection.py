@@ -157,10 +157,12 @@ def select(candidates: Sequence[Candidate], keep: KeepSettings, most: int) -> li
         text = _normalized(candidates[index])
         if text in earlier_texts and not keep.duplicates:
             reasons[index] = Reason.DUPLICATE
+        # Behind the question of duplicates: a duplicate is one also where there is no room for it.
         elif count == most:
             reasons[index] = Reason.SURPLUS
         else:
             count += 1
+        # Of surplus samples too, so that a copy of one is told as a duplicate.
         earlier_texts.add(text)
     return reasons
 

@@ -45,6 +45,7 @@ class Corpus:
 
     def fingerprint(self) -> str:
         """Return a hash of every token, mask and copy, in order."""
+        # Copies too: with others, the same samples make another epoch.
         digest = hashlib.sha256(repr(self.copies).encode())
         for sample in (*self.training, *self.heldout):
             # Ids and mask as bytes: two corpora are equal if their fingerprints are.
@@ -86,6 +87,7 @@ def _demonstration(pieces: Sequence[TokenPiece]) -> Demonstration:
     """Concatenate the ids of a sample's pieces; responses are in the loss, with the end token that follows them."""
     ids = [token for piece in pieces for token in piece.ids]
     learnt = [piece.part is Part.RESPONSE for piece in pieces for _ in piece.ids]
+    # int32 and bool, since a corpus stays in memory as a whole; they are widened in a batch.
     return Demonstration(torch.tensor(ids, dtype=torch.int32), torch.tensor(learnt))
 
 
@@ -126,6 +128,7 @@ def _add(corpus: Corpus, encoder: Encoder, item: Drawn, samples: Sequence[Demons
     if not (item.heldout or item.copies):
         return
     for sample in samples:
+        # Counted before it is fitted, since a sample that is cut is within the limit.
         corpus.longer += len(sample) > encoder.max_length
         fitted = encoder.fit(sample, item.conversation.source)
         if fitted is None:

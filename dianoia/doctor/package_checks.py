@@ -66,6 +66,7 @@ def probe_torch() -> Probe:
         )
     except subprocess.TimeoutExpired:
         return Probe(error=f"importing it took more than {_SECONDS} s")
+    # No answer, and not the exit status, says that it failed: a library may crash while the process ends.
     answers = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
     if not answers:
         words = done.stderr.strip().splitlines()[-1:] or [
@@ -168,6 +169,7 @@ def _fault(line: str) -> str | None:
     if version is None:
         return f"{requirement.name} is not installed"
     try:
+        # prereleases: a version for testing was installed on purpose.
         fits = requirement.specifier.contains(version, prereleases=True)
     except InvalidVersion:
         fits = True  # a build of one's own; nobody can say

@@ -62,6 +62,7 @@ def find_checkpoint(model: str | Path) -> Checkpoint:
         ConfigError: a run has no checkpoint, or none of that name.
     """
     text = str(model)
+    # Before the folder of the same name, which only a Path means: recipes name shipped models so too.
     if isinstance(model, str) and (folder := shipped_model(text)) is not None:
         return Checkpoint(text, str(folder))
     path = Path(model).expanduser()
@@ -121,6 +122,7 @@ def main_checkpoint(run: str | Path) -> Checkpoint:
             f"{run}: no stage of this run has written a checkpoint of a language model yet; run the recipe to its end, or "
             f"ask the base as {run}:{_BASE}"
         )
+    # A later stage overwrites an earlier one of the same name or alias.
     by_part = {part: item for item in trained for part in (item.name, *item.aliases)}
     return next((by_part[part] for part in _MAIN_PARTS if part in by_part), trained[-1])
 
@@ -160,6 +162,7 @@ def _of_its_run(folder: Path) -> Checkpoint | None:
 
     Raises ModelError for a reward model.
     """
+    # Resolved: the folder may be typed as a link, or as `.` from inside.
     stage = folder.resolve().parent
     run = stage.parent.parent
     if folder.resolve().name != "checkpoint" or stage.parent.name != "stages" or not is_run(run):
@@ -197,6 +200,7 @@ def _is_hub_name(text: str) -> bool:
     owner, slash, name = text.partition("/")
     if not (slash and owner and name) or "/" in name or text.startswith((".", "~")):
         return False
+    # A mistyped run must be an error of this machine, and not a question to the hub.
     return ":" not in text and owner != "runs" and not Path(owner).is_dir()
 
 

@@ -384,6 +384,7 @@ class Model:
         template: that of the prompt; None: the model's own.
         """
         tag = ((template or self.template).tags or Tags()).open_thought
+        # The end alone is decoded: a tag may be several tokens, and a prompt thousands.
         return self.decode(prompt_ids[-_LAST_TOKENS:]).rstrip().endswith(tag)
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -417,6 +418,7 @@ def _problem(number: int, question: Question | Problem, system: str | None) -> P
 def _graded(rollouts_G: Sequence[Rollout]) -> list[bool | None]:
     """Return the verifier's verdict on each rollout of a problem; None where it cannot tell."""
     (group,) = evaluation_judge().score_rollouts([rollouts_G])
+    # None stays None: a gold answer that cannot be read makes no response wrong.
     values = [score.parts.get(ACCURACY) for score in group.scores]
     return [None if value is None else value == 1.0 for value in values]
 
@@ -426,6 +428,8 @@ def _defaults(network: PreTrainedModel) -> Defaults:
     generation: Any = network.generation_config
     if generation is None:
         return Defaults()
+    # False is also what transformers takes where a folder says nothing, so that it is believed of our own checkpoints
+    # alone.
     if generation.do_sample is False and generation.temperature is None and _is_ours(network):
         return Defaults(temperature=0.0, top_p=1.0)
     written = {name: getattr(generation, name, None) for name in ("temperature", "top_p", "top_k")}

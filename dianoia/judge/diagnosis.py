@@ -83,6 +83,8 @@ def diagnose(history: Sequence[BatchSummary], trained_under: str | None = None) 
     diagnoses = [
         Diagnosis(condition.code, condition.message(history[-1]), condition.advice)
         for condition in _CONDITIONS
+        # Equal and not at least: a condition is told when it has lasted long enough, and not again in every later
+        # batch.
         if _streak(history, condition.holds) == condition.patience
     ]
     if trained_under is not None:
@@ -285,10 +287,12 @@ def _level_diagnosis(name: str) -> Diagnosis:
 def _lasts(history: Sequence[BatchSummary], name: str) -> bool:
     if not history or name not in history[-1].constant_parts:
         return False
+    # The value of now: a part that was constant at another value before has changed in between.
     value = history[-1].constant_parts[name]
     streak = _streak(
         history,
         lambda batch: (
+            # NaN for a batch in which the part was not constant: it equals nothing, also not a value of None.
             batch.constant_parts.get(name, math.nan) == value and not _explained(batch, name, value)
         ),
     )

@@ -93,6 +93,7 @@ def summarize(
         share_malformed=_share(rollouts, RolloutStatus.MALFORMED),
         common_fault=fault,
         fault_example=example,
+        # Rewards are compared exactly: equal ones come from the same sum of the same parts.
         share_uniform_groups=fmean(relative and len(set(group.rewards_G)) == 1 for group in groups),
         mean_accuracy=fmean(accuracies) if accuracies else None,
         mean_format=_share(rollouts, RolloutStatus.FINISHED),
@@ -124,6 +125,8 @@ def _level_parts(groups: Sequence[Group]) -> tuple[str, ...]:
     # The distinct values of each part, group by group.
     within: dict[str, list[set[float | None]]] = {}
     for group in groups:
+        # The first sample stands for the group: the parts that cover a group give each of its samples a value, or
+        # None.
         for name in group.scores[0].parts:
             within.setdefault(name, []).append({score.parts.get(name) for score in group.scores})
     return tuple(
@@ -143,6 +146,7 @@ def _common_fault(rollouts: Sequence[Rollout]) -> tuple[str | None, str | None]:
     faults = Counter(rollout.fault for rollout in rollouts if rollout.fault is not None)
     if not faults:
         return None, None
+    # Ties go to the fault that came first, so that a seed gives one message.
     fault = faults.most_common(1)[0][0]
     example = next(rollout.text for rollout in rollouts if rollout.fault == fault)
     return fault, example[:_EXAMPLE_CHARS]

@@ -84,6 +84,7 @@ def hacking(points: Sequence[Point], estimate: Estimator) -> list[Diagnosis]:
 
 def _begins(points: Sequence[Point], name: str, estimate: Estimator) -> _Change | None:
     """Return the change if it has lasted for exactly POINTS_IN_A_ROW points, so that it is reported once."""
+    # One point more than the change has to last: if it held there too, it was reported before.
     ends = range(len(points), max(0, len(points) - POINTS_IN_A_ROW - 1), -1)
     # The change as of the last point, of the one before, and so on, as long as there is one.
     lasting = list(takewhile(bool, (_change(points[:end], name, estimate) for end in ends)))
@@ -93,6 +94,7 @@ def _begins(points: Sequence[Point], name: str, estimate: Estimator) -> _Change 
 def _change(points: Sequence[Point], name: str, estimate: Estimator) -> _Change | None:
     """Return the change since the most accurate earlier point from which reward has clearly risen and accuracy fallen."""
     last, changes = points[-1], []
+    # A model that had nothing to score at a point leaves nothing to compare with.
     earlier = [point for point in points[:-1] if name in point.learned and name in last.learned]
     for point in earlier:
         rise = estimate(_differences(last.learned[name], point.learned[name]))
@@ -109,6 +111,7 @@ def _clear(change: Interval, compared: int) -> bool:
     normal = NormalDist()
     # The ratio of the Bonferroni quantile to that of the 95 % interval.
     wider = normal.inv_cdf(1 - 0.025 / compared) / normal.inv_cdf(0.975)
+    # By the upper half alone: the intervals of differences are symmetric.
     return abs(change.value) > wider * (change.high - change.value)
 
 
@@ -191,6 +194,7 @@ def _begun(history: Sequence[Spread], holds: Callable[[Spread], bool]) -> bool:
 
 
 def _is_flat(spread: Spread) -> bool:
+    # Not strict, so that scores which are all the same (0 <= 0) count as flat.
     return spread.within <= _FLAT * spread.whole
 
 

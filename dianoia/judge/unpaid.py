@@ -80,6 +80,7 @@ def unpaid(part: FunctionPart, groups: Sequence[Group]) -> Unpaid | None:
     if not finished:
         return None
     right = sum(value == 0 and bool(accuracy) for _, value, accuracy in finished)
+    # Over all responses: a function that only punishes pays 0 to whatever is well-formed, and reads it rightly.
     penalty = any(value is not None and value < 0 for _, value, _ in scored)
     share = len(zero) / len(finished)
     # Reading the code is for the rare case alone.
@@ -91,6 +92,7 @@ def unpaid(part: FunctionPart, groups: Sequence[Group]) -> Unpaid | None:
 def _cause(part: FunctionPart, rollouts: Sequence[Rollout]) -> tuple[str, str]:
     """Return the likely cause of zeros, and what to change; empty texts if there is no sign of one."""
     texts = [part.text(rollout) for rollout in rollouts]
+    # The code is read and never run: its constants show which tags and patterns it looks for.
     constants, names = _reads(part.function.call)
     handed_over = "messages" if _got_messages(part, rollouts[0]) else "text"
     # Both forms are read by the functions that read `content` where there is one.
@@ -132,6 +134,7 @@ def _share_with(text: str, texts: Sequence[str]) -> float:
 def _tags(constants: set[str]) -> list[str]:
     r"""Return the tags in texts and patterns, each with its line break; `\n` in a raw pattern is one."""
     tags = {match.replace("\\n", "\n") for text in constants for match in _TAG.findall(text)}
+    # A fixed order, since a set has none: the first that hardly any text has is named.
     return sorted(tags, key=lambda tag: (len(tag.strip()), tag))
 
 
@@ -154,11 +157,13 @@ def _reads(call: object) -> tuple[set[str], set[str]]:
         for code in _codes(function.__code__):
             constants |= {*_texts(code.co_consts[_has_docstring(code) :])}
             names |= {*code.co_names}
+        # What a factory has bound, such as a tag that was its argument, is no global of the function.
         cells = (cell.cell_contents for cell in function.__closure__ or ())
         scope = [function.__globals__.get(name) for name in names]
         for value in (*scope, *cells):
             constants |= {*_texts((value,))}
             inner = value if isinstance(value, FunctionType) else None
+            # Only its own module: constants of a library say nothing about what the function looks for.
             if inner is not None and inner.__module__ == function.__module__:
                 queue.append(inner)
     return constants, names
@@ -166,6 +171,7 @@ def _reads(call: object) -> tuple[set[str], set[str]]:
 
 def _function(call: object) -> FunctionType | None:
     """Return the Python function behind a callable; None for one that has no code to read."""
+    # Layers that hide the code: arguments bound beforehand, decorators, methods, objects that can be called.
     while isinstance(call, partial):
         call = call.func
     call = unwrap(call) if callable(call) else call

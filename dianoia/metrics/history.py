@@ -81,6 +81,7 @@ class History:
         """Add a point of the held-out curves and return the diagnoses that begin with it."""
         # A reward that is not trained for cannot be hacked: points before general prompts came in do not count.
         earlier = [] if point.step <= self.from_step else self.points
+        # The last point up to `from_step` is kept: it is the first with which later ones are compared.
         self.points = [*earlier, point][-POINTS:]
         return hacking(self.points, estimate_unbounded)
 
@@ -97,6 +98,7 @@ class History:
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Resume from `state()`; fields that a state of an older version lacks get their defaults."""
+        # States are tensors and plain values, which can be read without running code; so no dataclass is stored.
         self.batches = [_batch_summary(fields) for fields in state["batches"]]
         # JSON and the state's format know lists and dictionaries; dataclasses are rebuilt.
         self.spreads = {

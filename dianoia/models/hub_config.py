@@ -83,6 +83,7 @@ def model_config(where: str, source: str) -> Config:
             return read_config(folder)
         except ModelError as error:
             raise ModelError(f"{where}: {error}") from None
+    # Names that can only be of this machine: the hub is not asked about a mistyped path.
     if source in SHIPPED or folder.exists() or source.startswith((".", "/", "~")):
         raise ModelError(
             f"{where}: the model {source!r} is not a Hugging Face folder on this machine (there is no "
@@ -128,6 +129,7 @@ def unavailable_reason(source: str) -> str | None:
     return None if is_cached else _hub_failure()
 
 
+# Failures are cached with it: a plan asks for one model dozens of times, and each would wait for the network again.
 @lru_cache(maxsize=64)
 def _from_hub(source: str) -> tuple[Config | None, str | None]:
     """Return a configuration if there is one, and the reason if it is not the hub's own."""
@@ -149,6 +151,7 @@ def _from_hub(source: str) -> tuple[Config | None, str | None]:
 def cache_alone_if_unreachable() -> Iterator[None]:
     """Let Hugging Face's libraries look into their caches alone if the hub does not answer; else they retry for minutes."""
     before = constants.HF_HUB_OFFLINE
+    # The variable of the environment was read when the library was imported, so that setting it now would do nothing.
     constants.HF_HUB_OFFLINE = before or _hub_failure() is not None
     try:
         yield
@@ -173,6 +176,7 @@ def _hub_failure() -> str | None:
     if constants.is_offline_mode():
         return "HF_HUB_OFFLINE is set"
     try:
+        # Any answer will do, an error of the hub too: the question is whether it can be reached.
         httpx.head(constants.ENDPOINT, timeout=_TIMEOUT_SECONDS)
     except (httpx.HTTPError, OSError) as error:
         return f"{constants.ENDPOINT} was not reached, {type(error).__name__}"

@@ -169,6 +169,7 @@ class Recipe(Settings):
                 # `repr`, because a problem set may be a table, which has no hash.
                 template = stage.template_of(checkpoint) or DEFAULT
                 key = (checkpoint, repr(stage.problems), template)
+                # The first stage of a key gets its own name back, so that only a second one differs.
                 first = stage_of.setdefault(key, name)
                 if first != name:
                     raise ValueError(

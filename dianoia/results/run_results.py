@@ -245,12 +245,14 @@ def _stage(
     failure = None if done else _failure(directory)
     if state is None:  # results.json is missing, or of another recipe
         state = DONE if done else NOT_RUN if directory.is_empty else INTERRUPTED
+    # results.json knows nothing of processes: an interrupted stage is at work if one holds the run's lock.
     if state == INTERRUPTED:
         state = RUNNING if running else FAILED if failure else INTERRUPTED
     return StageInfo(
         name=name,
         kind=str(settings.get("kind", "")),
         status=str(state),
+        # From the manifest, which is written last: until then the seconds are those of a part.
         seconds=read_table(directory.manifest).get("seconds") if done else None,
         settings=settings,
         failure=failure if state == FAILED else None,
@@ -307,6 +309,7 @@ _COUNTS = ("sampled", "kept", "rows", "pairs", "labels", "written")
 def last_metrics(run: Run, stage: str) -> dict[str, float]:
     """Return the last value of every metric of a stage, and its last step. Raises as `Run.metrics`."""
     last: dict[str, float] = {}
+    # Not the last row alone: evaluations and lengths stand in some rows only.
     for row in run.metrics(stage, frame=False):
         last |= {name: value for name, value in row.items() if isinstance(value, int | float)}
     return last
@@ -349,6 +352,7 @@ def example_rollouts(
                 f"{stage} kept no rollouts of {column} {requested}{nearest(str(requested), names)}; it has those of "
                 f"{', '.join(names) or 'none'}"
             )
+        # The last in the order of the files, whose names sort by step.
         selected = requested if requested is not None else values[-1] if values else None
         rows = [row for row in rows if selected is None or row[column] == selected]
     # A question may come again in a later file; a problem's samples follow one another.

@@ -118,6 +118,7 @@ def outcome_of(
     """Return the outcome of a run, from the warm process's report and the open files of output, errors and results."""
     # Sizes first: output is read up to its limit, and a larger file tells that the limit was hit.
     sizes = [os.fstat(fd).st_size for fd in files]
+    # pread from 0: the program has moved the offset of the file, which it shares.
     stdout, stderr, results = (os.pread(fd, limits.output_bytes, 0) for fd in files)
     ending = _ending(report, limits, max(sizes) > limits.output_bytes, results)
     code = os.waitstatus_to_exitcode(report["status"])
@@ -156,6 +157,7 @@ def _ending(report: dict[str, Any], limits: Limits, flooded: bool, results: byte
 
 def _results(data: bytes, limit: int) -> Iterator[tuple[int, str, str]]:
     """Yield those of the first `limit` lines that have the right form; the program may have written anything there."""
+    # Split `limit` times at most: a program may have written millions of lines.
     for line in data.split(b"\n", limit)[:limit]:
         try:
             number, label, text = json.loads(line)

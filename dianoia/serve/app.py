@@ -61,6 +61,7 @@ def make_app(service: Service, access: Access, title: str = "") -> ASGIApp:
         HTTPException: http_error,
         Exception: failure,
     }
+    # The guard is outermost: whoever may not ask reaches neither of the two.
     return Guard(_Direct(posts, Starlette(routes=routes, exception_handlers=handlers)), access)
 
 

@@ -81,6 +81,7 @@ class _Chat:
         results = self.answering.generations[0].results
         choices = []
         for index, (result, choice) in enumerate(zip(results, self.choices, strict=True)):
+            # The same path as a stream, so that both split a response alike.
             self.take(Delta(index, result.text, result.scores, result.finish))
             thought = choice.thought if choice.split.has_thought else None
             message = {
@@ -133,6 +134,7 @@ class _Chat:
         if parts.content:
             fields["content"] = parts.content
         scores = self.logprobs(delta.scores) if delta.scores else None
+        # None for text that is held back, since a tag may have begun in it.
         choices = [_choice(delta.sample, fields, scores)] if fields or scores else []
         if delta.finish is not None:
             # In a chunk of its own and with an empty delta, as OpenAI's API ends a choice.

@@ -106,6 +106,7 @@ class StageContext(Context):
         Raises ModelError.
         """
         source = self.resolve(name)
+        # What is trained in full is float32 always; only weights that stay frozen may be narrower.
         dtype = DTYPES["float32" if lora is None else lora.dtype]
         model = self._load(lambda device: load_model(source, dtype, device))
         return StartModel(model, load_tokenizer(source))
@@ -143,6 +144,7 @@ class StageContext(Context):
         # A copy of the weights: the learner changes its own while samples are drawn, and hands them over between steps.
         model, weights = start.model, None
         if self.sharding is not None:
+            # The native sampler reads one tensor after the other, so that no rank needs the whole model for a moment.
             if refusal(model.config) is None:
                 weights = FirstRankWeights(model, self.sharding.group)
             else:
@@ -178,7 +180,9 @@ class StageContext(Context):
                 'rollouts.lora = "merged", or shard = "none"'
             )
         group = ranks()
+        # Servers are rank 0's: each rank would start its own, or load weights into the same ones against the others.
         sampler: Sampler | None = self._served(start, config) if group.writes else None
+        # `sampler is None` says the same for other ranks, and says so to the type checker.
         if sampler is None or group.size > 1:
             vocabulary = start.model.config.get_text_config().vocab_size
             sampler = FirstRankSampler(sampler, vocabulary, group)

@@ -78,6 +78,7 @@ def write_rollouts(
         pq.write_table(
             pa.Table.from_pylist(rows, schema=pa.schema(columns)),
             temporary,
+            # Parquet has no checksum otherwise, and a flipped bit would come back as another number.
             write_page_checksum=True,
         )
 
@@ -170,6 +171,7 @@ def read_completions(path: Path, problems: int, samples: int) -> list[list[Compl
         ) from error
     completions_PG: list[list[Completion]] = [[] for _ in range(problems)]
     for row in rows:
+        # Rows beyond are counted below, where the message says how many there are.
         if row["problem"] < problems:
             completions_PG[row["problem"]].append(
                 Completion(

@@ -94,6 +94,7 @@ class StageDirectory:
 
     def parts(self) -> list[Path]:
         """Return the files of the finished parts of an interrupted stage."""
+        # Hidden files are halves that a kill has left.
         return sorted([*self.state.glob("[!.]*.parquet"), *self.path.glob("parts/[!.]*.json")])
 
     @property
@@ -179,6 +180,7 @@ class StageDirectory:
         """Delete the state and other files that a finished stage no longer needs, also those that a kill left."""
         # `state`, and `.state.part` and `.state.old` of an interrupted `whole_folder`.
         for folder in self.path.glob(f"*{self.state.name}*"):
+            # The glob alone would also take a file such as `statements.json`.
             if folder.name.strip(".").split(".")[0] == self.state.name:
                 shutil.rmtree(folder, ignore_errors=True)
         for leftover in (
@@ -191,6 +193,7 @@ class StageDirectory:
     def prepare(self) -> None:
         """Create the folder, and finish or undo a rename that a kill has interrupted."""
         self.path.mkdir(parents=True, exist_ok=True)
+        # Before anything reads either: between the two renames the folder is there under its old name alone.
         restore_folder(self.checkpoint)
         restore_folder(self.state)
 
@@ -206,6 +209,7 @@ class StageDirectory:
         if not self.is_empty:
             target = self.path.parent / OLD / f"{self.path.name}-{self._last_number() + 1}"
             target.parent.mkdir(exist_ok=True)
+            # One rename, so that a kill leaves the old folder either here or there, and never in halves.
             self.path.rename(target)
         self.path.mkdir(parents=True, exist_ok=True)
         # Also after a kill between the renames: then the folder is new and the replies are still in the old one.
@@ -293,6 +297,7 @@ def code_version() -> str:
     if not (root / ".git").exists():
         return os.environ.get(SHIPPED_VERSION, dianoia.__version__)
     commit = _git(root, "rev-parse", "--short=12", "HEAD")
+    # Of the package alone: a changed note or test changes no result.
     changed = "+changes" if _git(root, "status", "--porcelain", "--", "dianoia") else ""
     return f"{dianoia.__version__}+{commit}{changed}" if commit else dianoia.__version__
 

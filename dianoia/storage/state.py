@@ -55,13 +55,16 @@ def save_state(
     space.release_space()
     folder.parent.mkdir(parents=True, exist_ok=True)
     space.require_space(folder.parent, size + space.SMALL_FILES_BYTES, subject)
+    # Before the state has its name: rows that are written from here on belong to the steps behind it.
     journals = journal_positions(folder.parent)
     with whole_folder(folder) as temporary:
         with (temporary / _FILE).open("wb") as file:  # torch's own errors do not name the reason
             torch.save({"format": FORMAT, "state": state}, file)
         if write_further is not None:
             write_further(temporary)
+        # In the same folder, so that step and tensors get their names by one rename and never disagree.
         write_json(temporary / STEP_FILE, {"step": step, "journals": journals}, checked=True)
+    # Only tried: this state is written, and a disk that is full by now is reported by the next one.
     space.try_reserve_space(folder.parent, size + size // _SLACK + 2 * space.SMALL_FILES_BYTES)
 
 
@@ -86,13 +89,18 @@ def load_state(
     check_folder(folder, cure, required=(_FILE, STEP_FILE))
     try:
         content: dict[str, Any] = torch.load(
-            folder / _FILE, map_location=device, weights_only=True, mmap=mapped
+            # weights_only: a pickle can run any code, and states are handed from one person to another.
+            folder / _FILE,
+            map_location=device,
+            weights_only=True,
+            mmap=mapped,
         )
     except (RuntimeError, ValueError, EOFError, KeyError) as error:
         reason = str(error).partition("\n")[0]
         raise DamagedFile(
             f"{folder / _FILE}: the state cannot be read ({reason}); {cure}"
         ) from error
+    # States of format 1 had no number.
     version = content.get("format", 1)
     if version != FORMAT:
         raise ConfigError(
@@ -111,6 +119,7 @@ def tensor_bytes(value: object) -> int:
         item = stack.pop()
         if isinstance(item, Tensor):
             storage = item.untyped_storage()
+            # The storage and not the view: torch.save writes it whole, however little of it a tensor shows.
             sizes[storage.data_ptr()] = storage.nbytes()
         elif isinstance(item, dict):
             stack += item.values()

@@ -152,8 +152,10 @@ class _Scanner:
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield the elements that end in the next part of the file."""
         self.buffer += chunk
+        # `position` is behind the mark from here on, so that an element ends at `position - 1`.
         while not self.is_closed and (mark := self._mark()) is not None:
             self.depth += _DEPTH[mark]
+            # The bracket of the list itself; that of an inner list has raised the depth to 2.
             if self.depth == 1 and mark == b"[":
                 self.start = self.position
             self.is_closed = self.depth == 0
@@ -166,6 +168,7 @@ class _Scanner:
             raise ProblemFileError(
                 f"{self.path}, after row {self.row}: text after the end of the list: {extra!r}; write one list, or JSON Lines"
             )
+        # Asked per chunk, so that a row without an end is refused before it has filled the memory.
         if len(self.buffer) - self.start > MAX_ROW_BYTES:
             raise too_long(self.path, self.row + 1)
         self._drop()
@@ -175,6 +178,8 @@ class _Scanner:
         while True:
             match = (_IN_TEXT if self.in_text else _STRUCTURE).search(self.buffer, self.position)
             if match is None:
+                # It may be one beyond the end, where a backslash was the last byte: the next chunk begins with what
+                # it escapes.
                 self.position = max(self.position, len(self.buffer))
                 return None
             mark, self.position = match[0], match.end()
@@ -187,6 +192,7 @@ class _Scanner:
     def _element(self) -> Iterator[tuple[int, bytes]]:
         """Yield the element that ends before the present mark; none for `[]`."""
         element = bytes(self.buffer[self.start : self.position - 1])
+        # Nothing between the brackets is an empty list; nothing between two commas, or behind one, is an error.
         if element.strip() or self.row or not self.is_closed:
             self.row += 1
             if not element.strip():
@@ -239,6 +245,7 @@ def _document_rows(path: Path, file: IO[bytes]) -> list[Columns]:
 
 
 def _rows_of(value: Columns) -> list[Columns]:
+    # Rows under a key come before columns: an object with both has its columns as a list of names.
     for key in ROW_KEYS:
         rows = value.get(key)
         names = value.get("columns")

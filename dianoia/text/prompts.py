@@ -57,6 +57,7 @@ class Prompts:
         self._chat = ChatTemplate(tokenizer, template) if template.chat else None
         self.template = template if self._chat is None else self._chat.template
         end: int | None = tokenizer.eos_token_id
+        # The smallest, so that the choice does not depend on the order of a set.
         self.end_id = min(stop_ids, default=-1) if end is None else end
         """Ends an answer: learnt by `sft`, and written behind earlier answers of a text template."""
         if self._chat is not None and self._chat.end_text is not None:
@@ -87,6 +88,7 @@ class Prompts:
         if self._chat is not None:
             return [self._chat_samples(conversation, self._chat) for conversation in conversations]
         samples = [samples_of(item, self.template, keep_thoughts) for item in conversations]
+        # All samples in one call, then dealt out again in the same order.
         encoded = iter(self._encoded([sample for members in samples for sample in members]))
         return [[next(encoded) for _ in members] for members in samples]
 
@@ -131,6 +133,8 @@ class Prompts:
             response = chat.response(turns[: index + 1], prompt, source)
             prompt_ids, response_ids = self._bare([prompt, response])
             # As long as a prompt begins with all that was learnt before, one sample holds both.
+            # Compared as ids and not as text: a tokenizer may join the end of one message with the beginning of the
+            # next.
             if not (samples and prompt_ids[: len(ids)] == ids):
                 samples.append([])
                 ids = []

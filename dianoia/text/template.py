@@ -85,6 +85,7 @@ class Template:
 
         A system text stands in its place, or else on a line of its own before the prompt.
         """
+        # Split before anything is filled in: a system text may hold `{question}` itself.
         before, after = (self.later if later else self.prompt).split(QUESTION)
         # `replace` and not `format`: question and system text may hold braces, and each other's places.
         if SYSTEM in before:
@@ -103,6 +104,7 @@ class Template:
 
     def record(self) -> str | dict[str, Any]:
         """Return what `recorded_template` makes this template of again: a built-in name, or a name and its table."""
+        # Equal and not only of the same name: a recipe of another version may have meant another text by it.
         if TEMPLATES.get(self.name) == self:
             return self.name
         return {"name": self.name, **self.settings().model_dump(exclude_defaults=True)}

@@ -22,6 +22,7 @@ Norms = tuple[Tensor | None, Tensor | None]
 def _check(dtype: torch.dtype, *tensors: Tensor | None) -> None:
     """Assert that C can read and write the tensors."""
     for tensor in tensors:
+        # Asserts and no errors: callers are our own layers, and a check per call must cost next to nothing.
         if tensor is not None and tensor.numel():  # C does not touch an empty one
             assert tensor.dtype == dtype, f"{tensor.dtype} where C expects {dtype}"
             assert tensor.is_contiguous() and tensor.device.type == "cpu"
@@ -178,6 +179,7 @@ def attend(
     # four copies: keys and values, each along and across
     room, (query, key, _) = round_to_vectors(longest), qkv
     scratch = _attention_scratch(query, room, 4)
+    # Keys may have fewer heads than queries: (kv heads, head size) are those of the keys.
     sizes = (room, len(spans_R4), query.shape[1], *key.shape[1:])
     call("attend", *qkv, spans_R4, context_K, scale, output_NHD, normal_NH, scratch, *sizes)
 
@@ -296,6 +298,7 @@ def draw(
 
     Rows of the logits may be further apart than they are long.
     """
+    # Not `_check`, which asks for contiguous memory: rows padded to whole vectors are read where they are.
     assert logits_NV.dtype == torch.float32 and logits_NV.stride(1) == 1
     _check(torch.int64, owners_B, seeds_B, indices_B, ids_B)
     _check(torch.float32, logprobs_B)

@@ -50,6 +50,7 @@ def _attend(
     # torch.split, whose backward pass is one copy; that of slices is one copy of everything per slice
     states = (query_1HND, key_1HND, value_1HND)
     parts = zip(*(_split(part, shared) for part in states), strict=True)
+    # The first part is the prompts, which see themselves alone; the blocks follow in the order of N.
     query, prompt_keys, prompt_values = next(parts)
     outputs = [sdpa(query, prompt_keys, prompt_values, None, scaling)]
     # Each response of a block gets the keys and values of its prompt in front of its own.
@@ -66,6 +67,7 @@ register(_NAME, _attend)
 def _split(states_1HND: Tensor, shared: SharedPrompts) -> list[Tensor]:
     """Return views of the prompts and of each block, `_RHTD`."""
     shapes = shared.shapes
+    # In the order in which `share_prompts` laid them end to end; the sizes add up to N, padding included.
     sizes = [rows * length for rows, length in shapes]
     parts = torch.split(states_1HND[0].transpose(0, 1), sizes)
     return [

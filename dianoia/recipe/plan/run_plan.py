@@ -303,9 +303,11 @@ def _smallest_gpu(
     # Only the kind of device decides how much memory a stage needs.
     any_gpu = other_machine(GPUS[0].name)
     phases = (
+        # The widest sharding that the stage allows: it needs least memory of each.
         _peak(name, recipe, any_gpu, work, _candidates(recipe.stages[name], layout)[-1])
         for name, work in works.items()
     )
+    # Divided, as a stage may fill only this share of a device.
     needed = max(phase.bytes for phase in phases) / TIGHT
     present = 0.0 if machine.cpu or machine.memory is None else machine.memory
     sizes = ((gpu, gpu.memory * 1e9) for gpu in GPUS if gpu.has_bfloat16)
@@ -347,6 +349,7 @@ def _plan_stage(
         memory=_plan_memory(name, recipe, machine, work, layout),
         host=HostPlan(host.activity, host.bytes, dict(host.parts)),
         seconds=START_SECONDS
+        # Work beside the model is shared by all ranks, and is not faster on another device.
         + work.host_seconds / layout.ranks
         + sum(seconds(part, machine, layout.ranks) for part in work.work),
         disk_bytes=stage_needs(stage, size).peak,
@@ -373,6 +376,7 @@ def _sharded(
     if machine.memory is None:
         return candidates[0]
     for candidate in candidates:
+        # From least communication to least memory, so that the first that fits is the fastest.
         if _peak(name, recipe, machine, work, candidate).bytes <= TIGHT * machine.memory:
             return candidate
     return candidates[-1]

@@ -63,6 +63,8 @@ def savings(
     )
     least = before
     for saving in useful:
+        # Looked up again, for the stage as it is by now: a model copy of the first stage would lose the changes
+        # before.
         changed = _with_key(stage, saving.text)
         if peak_bytes(changed) < least:
             stage, least = changed, peak_bytes(changed)
@@ -152,6 +154,7 @@ def ways_to_fit(
     ways: list[WayToFit] = []
     for changes in _combinations(name, stage, layout):
         keys = tuple(change.key for change in changes)
+        # Sets come in order of size, so that every part of this one has been tried.
         if any(set(way.keys) < set(keys) for way in ways):
             continue
         changed, changed_layout = stage, layout
@@ -186,6 +189,7 @@ def _combinations(name: str, stage: Stage, layout: Layout) -> Iterator[tuple[_Ch
     alternatives: list[list[_Change]] = []
     if isinstance(stage, RLStage | SFTStage | RewardModelStage):
         order = layout.choices()
+        # A narrower sharding needs more memory, so that it never helps.
         wider = order[order.index(layout.shard) + 1 :] if layout.shard in order else ()
         alternatives.append(
             [_Change(f'stages.{name}.shard = "{shard}"', shard=shard) for shard in wider]
@@ -197,5 +201,6 @@ def _combinations(name: str, stage: Stage, layout: Layout) -> Iterator[tuple[_Ch
         key = f'stages.{name}.rollouts.engine = "vllm"'
         alternatives.append([_Change(key, served=True)])
     options: list[list[_Change | None]] = [[None, *changes] for changes in alternatives]
+    # `None` in each list stands for no change of that key.
     chosen = [tuple(filter(None, changes)) for changes in product(*options)]
     yield from sorted(filter(None, chosen), key=len)

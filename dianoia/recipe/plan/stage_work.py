@@ -174,6 +174,7 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
             f"{stage.tokens_per_step:,} tokens"
         )
     training_text = _texts(amounts.tokens, amounts.mean_tokens)
+    # Of no tokens where no data set is a file.
     work = [training_work(size, training_text, passes, autocast)]
     # data sets that earlier stages will write
     writers = [source for source in datasets(stage) if source in recipe.stages]
@@ -187,6 +188,7 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
             f", at most {limit:,}, about {format_count(tokens)} tokens in {_steps(tokens, stage)}"
         )
         work.append(training_work(size, _texts(tokens, length), passes, autocast))
+    # Unknown as soon as a part of the data is: the longest text may be in that part.
     longest = None if writers or missing else amounts.longest
     if not missing:
         return StageWork(description, work, longest, waits_for=tuple(writers))
@@ -308,6 +310,7 @@ def _general_prompts(stage: RLStage, scorers: Mapping[str, Size]) -> str:
 def _first_general_step(stage: RLStage) -> int:
     """Return the step at which the first rollout with general prompts begins."""
     assert stage.preferences is not None, "the caller has a stage with general prompts"
+    # Rounded up to a whole rollout, whose prompts are drawn before its first step.
     return -(-stage.preferences.from_step // stage.minibatches) * stage.minibatches
 
 

@@ -53,10 +53,12 @@ def encode(value: object, foreign: Foreign | None = None) -> str:
 
 def _tagged(value: Any, foreign: Foreign | None, depth: int) -> object:
     """Return a value as JSON has it: numbers, texts and lists as they are, others as {tag: content}."""
+    # The exact type: `isinstance` asks the value's own `__class__`, which a program can set.
     cls = type(value)
     if cls is int:
         # Long numbers in hexadecimal, which takes time in proportion to their length; decimal digits take its square.
         return value if -_PLAIN_INT < value < _PLAIN_INT else {"int": hex(value)}
+    # A float stays a JSON number: its repr is exact, and NaN and infinity are written as Python's reader knows them.
     if cls in (str, bool, float, type(None)):
         return value
     if depth == 0:
@@ -137,12 +139,14 @@ class _Reader:
             raise ValueError("nested deeper than a value that is read")
         if isinstance(node, list):
             return [self.value(item, depth - 1, hashed) for item in node]
+        # Exactly one entry; anything else raises ValueError, as for any text that `encode` does not write.
         ((tag, content),) = node.items()
         if tag in ("tuple", "deque", "list"):
             members = (self.value(item, depth - 1, hashed) for item in content)
             return _IN_ORDER[tag](members)
         if tag in ("set", "frozenset"):
             unordered = [self.value(item, depth - 1, hashed - 1) for item in content]
+            # Checked before the set is built, since building it is what would take long.
             return _UNORDERED[tag](spread(unordered))
         # Keys are hashed as members of sets are; values are not.
         if tag in _MAPPINGS:
@@ -218,6 +222,7 @@ def spread(members: Sequence[Hashable]) -> Sequence[Hashable]:
         ValueError: too many different members share one hash.
         TypeError: a member is not hashable.
     """
+    # So few cannot collide too often, whatever they are.
     if len(members) <= _MAX_COLLISIONS:
         return members
     distinct: dict[int, list[Hashable]] = {}  # by hash

@@ -34,7 +34,9 @@ from dianoia.tasks.verifier import Grade, Pair, RunsIn, Verifier
 MAX_ANSWER_CHARS = 100_000
 MAX_LITERAL_CHARS = 20_000
 _MAX_DEPTH = 50
+# `*+` is possessive: no way back into the blanks between signs, so that any text takes linear time.
 _SIGN_CHAIN = re.compile(r"(?:(?:[-+~]|not\b)\s*+){50}")
+# The closing fence is the opening one again; up to three blanks before it are allowed in Markdown.
 _FENCED = re.compile(r"(```|~~~)[^\n`]*\n(.*?)\n?[ ]{0,3}\1", re.DOTALL)
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(?:\(\))?(?:\.[A-Za-z_]\w*)*")
 
@@ -138,6 +140,7 @@ def literal(text: str) -> Any:
     if len(text) > MAX_LITERAL_CHARS or _depth(text) > _MAX_DEPTH:
         raise ValueError("longer or deeper than a value that a person would write")
     try:
+        # JSON first: `true` and `null` are no Python literals, and a text in double quotes is the same in both.
         return json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError:
         return as_json(_parse_python(text))
@@ -154,6 +157,7 @@ def _parse_python(text: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)
             return ast.literal_eval(text.strip())
+    # MemoryError is how Python's parser says that a text nests too deep for its stack.
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"not a literal: {type(error).__name__}") from None
 
@@ -175,6 +179,7 @@ def as_json(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [as_json(item) for item in value]
     if isinstance(value, dict):
+        # `type` and not isinstance: True is an int too, and no key that JSON has written as a number.
         return {str(key) if type(key) is int else key: as_json(item) for key, item in value.items()}
     return value
 

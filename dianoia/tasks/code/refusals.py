@@ -70,11 +70,13 @@ class _Refusals(ast.NodeVisitor):
             if isinstance(argument, ast.Name)
         }
 
+    # Bare names are refused wherever they stand: `run = eval` is as good as a call.
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in _REFUSED_NAMES:
             raise ValueError(f"{node.id} {_REFUSED_NAMES[node.id]}")
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
+        # Of sys alone: a class of the test may have an attribute `modules`.
         if node.attr in _REFUSED_STREAMS and root(node) == "sys":
             raise ValueError(f"sys.{node.attr}: {_NEEDS_PROCESS}")
         if (
@@ -112,6 +114,7 @@ class _Refusals(ast.NodeVisitor):
         sides = [self._resolve(side) for side in (node.left, *node.comparators)]
         if any(isinstance(op, (ast.Is, ast.IsNot)) for op in node.ops):
             self._refuse_identity([node.left, *node.comparators])
+        # Resolved before: a name that the test gives to a constant of the program is seen through.
         constants = [side for side in sides if self._is_program_constant(side)]
         # `assert f(2) == EXPECTED` with EXPECTED of the program: it would choose the expected value.
         if constants and any(self.names.touched(side) for side in sides if side not in constants):
@@ -124,6 +127,7 @@ class _Refusals(ast.NodeVisitor):
         if (
             all(functions)
             and len(frozenset[str]().union(*functions)) > 1
+            # The same function on both sides is a law, such as f(a) == f(b), and can fail.
             and not functions[0] & functions[-1]
         ):
             raise ValueError(

@@ -239,6 +239,7 @@ def children(node: Any) -> list[Any]:
     # Rows of a matrix are tuples of tuples.
     if isinstance(node, tuple):
         return list(node)
+    # By the fields of dataclasses, so that a new kind of node needs no walk of its own.
     if not is_dataclass(node):
         return []
     return [
@@ -260,6 +261,7 @@ def with_sign(node: Any, sign: int) -> Any:
         return inner if node.first * sign > 0 else Negative(inner)
     if isinstance(node, tuple):
         return tuple(with_sign(part, sign) for part in node)
+    # Numbers, texts and units, which are dataclasses too but have no signs.
     if not isinstance(node, Node):
         return node
     changed = {field.name: with_sign(getattr(node, field.name), sign) for field in fields(node)}

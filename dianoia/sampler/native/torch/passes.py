@@ -49,6 +49,7 @@ def chunk_pass(model: TorchModel, chunks: Sequence[Chunk]) -> tuple[Pass, Tensor
     last = torch.tensor(lengths).cumsum(0) - 1
     device = model.device
     places = Places(*(to_device(part, device) for part in (positions, owners, tables)))
+    # Rows of a pass are end to end, so that a chunk begins behind all before it.
     starts = [sum(lengths[:i]) for i in range(len(chunks))]
     groups: list[Group] = []
     tiles = None
