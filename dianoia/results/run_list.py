@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from dianoia.base.errors import ConfigError, UserError
 from dianoia.base.faults import fault_message
 from dianoia.inference.checkpoints import is_run
 from dianoia.results.run_results import DONE, FAILED, INTERRUPTED, RUNNING, Run, load_run
-from dianoia.storage.run_directory import RunDirectory
+from dianoia.storage.run_directory import RunDirectory, statuses_below
 
 DAMAGED = "damaged"
 _ACCURACY = "pass@1"
@@ -87,7 +88,7 @@ def _runs(folder: Path) -> Iterator[Path]:
 def summarize(path: Path) -> RunSummary:
     """Return the summary of a run directory."""
     changed = _changed(RunDirectory(path))
-    size = sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
+    size = sum(status.st_size for status in statuses_below(path) if S_ISREG(status.st_mode))
     try:
         run = load_run(path)
     except (UserError, OSError) as error:

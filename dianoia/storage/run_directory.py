@@ -34,7 +34,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -282,12 +282,22 @@ class RunDirectory:
 
     def last_change(self) -> datetime | None:
         """Return when a stage last wrote a file, or results were brought up to date: the last sign of life of a run."""
-        files = [self.results, *(self.path / "stages").rglob("*")]
-        times = []
-        for file in files:
-            with suppress(OSError):  # removed since it was listed
-                times.append(file.lstat().st_mtime)
+        times = [status.st_mtime for status in statuses_below(self.path / "stages")]
+        with suppress(OSError):  # not written yet
+            times.append(self.results.lstat().st_mtime)
         return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def statuses_below(folder: Path) -> Iterator[os.stat_result]:
+    """Yield the status of every file and folder below a folder, of a link its own; what goes away meanwhile is left out."""
+    # A stage at work removes and renames folders. os.walk passes over one that is gone, where rglob would raise.
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            try:
+                status = Path(parent, name).lstat()
+            except OSError:
+                continue
+            yield status
 
 
 def code_version() -> str:

@@ -70,3 +70,33 @@ def test_an_empty_folder_and_none(tmp_path: Path) -> None:
     assert list_runs(tmp_path) == []
     with pytest.raises(ConfigError, match="there is no such folder"):
         list_runs(tmp_path / "runs")
+
+
+def test_a_run_at_work_may_remove_files_while_it_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "first", "interrupted", 1000)
+    (before,) = list_runs(tmp_path)
+    stage = run.stage("zero")
+    unfinished, removed = stage.path / ".state.part", stage.path / ".metrics.jsonl.part"
+    unfinished.mkdir(parents=True)
+    (unfinished / "state.pt").write_bytes(b"12345")
+    removed.write_bytes(b"123")
+    stage.metrics.write_bytes(b"1234567")
+    scandir, lstat = os.scandir, Path.lstat
+
+    def scanned(path: str) -> object:
+        if Path(path) == unfinished:
+            raise FileNotFoundError(path)
+        return scandir(path)
+
+    def status_of(path: Path) -> os.stat_result:
+        if path == removed:
+            raise FileNotFoundError(path)
+        return lstat(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    monkeypatch.setattr(Path, "lstat", status_of)
+    (summary,) = list_runs(tmp_path)
+    assert summary.size == before.size + 7
+    assert run.last_change() is not None
