@@ -271,6 +271,7 @@ def _execution(
     The stages run in the block, not in here, so that one call less leads to them.
     """
     _require_dry_run(options)
+    # Before anything imports PyTorch, which reads these variables once.
     let_idle_threads_sleep()
     from rich.console import Console
 
@@ -280,6 +281,7 @@ def _execution(
     if (placement := launched(options)) is not None and placement.rank > 0:
         from dianoia.pipeline.launched import follow
 
+        # Other ranks plan nothing and lock nothing: rank 0 does, and tells them which stages to run.
         sys.exit(0 if options.dry_run else follow(placement))
     ranks = rank_count(options, placement)
     # 0 means one job per core, or one on a GPU. The plan and the run must agree on the number.
@@ -293,11 +295,13 @@ def _execution(
     _check_address_space()
     console, start = console or Console(soft_wrap=True, stderr=options.json), time.monotonic()
     outcomes: list[dict[str, Any]] = []
+    # Every run is locked and planned before the first one begins: what is wrong with the last seed shows now.
     with _resume_advice(options), ExitStack() as locks:
         planned = [_lock_and_plan(run_options, locks, console) for run_options in runs]
         executor = _executor(options, placement, planned, console)
         if options.json:  # a reward function may print
             locks.enter_context(redirect_stdout(sys.stderr))
+        # Inside of the locks, since followers read the run directories to their end.
         with _followed(planned):
             typed = command or command_line()
             run_stages = partial(

@@ -240,6 +240,7 @@ def published(model: str, benchmark: str) -> Published | None:
 
     `model`: a hub name, or a folder of the same name; capitals do not count.
     """
+    # By the last part: a person may have fetched a hub's model into any folder of its name.
     name = model.rstrip("/").rpartition("/")[2].casefold()
     return _BY_MODEL.get((name, benchmark))
 
@@ -252,6 +253,7 @@ def _by_model() -> dict[tuple[str, str], Published]:
             if value is None:
                 continue
             key = (model.casefold(), benchmark)
+            # The second column is of the same benchmark as the first, whose entry it joins.
             metric = "cons@64" if column == 1 else "pass@1"
             earlier = results[key].values if key in results else {}
             results[key] = Published({**earlier, metric: value}, source)

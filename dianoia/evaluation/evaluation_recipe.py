@@ -107,6 +107,7 @@ def find_subjects(models: Sequence[str], template: str | None = None) -> list[Su
     subjects: list[Subject] = []
     for typed in models:
         subject = _subject(typed, template)
+        # By what is loaded and not as typed: a run and its last checkpoint are one folder.
         if any(subject.source == other.source for other in subjects):
             raise ConfigError(f"{typed}: this model is named twice; name each once")
         subjects.append(subject)
@@ -120,6 +121,7 @@ def make_evaluation(
 
     Raises ConfigError for options that cannot be, and for a model without room for a prompt.
     """
+    # Read once and before any stage: a file that cannot be read is told now, and not after the first model.
     problems = {target.name: target.read() for target in targets}
     notes = [note for target in targets if (note := target.note(len(problems[target.name])))]
     measurements: list[Measurement] = []
@@ -139,6 +141,7 @@ def default_folder(subjects: Sequence[Subject], targets: Sequence[Target]) -> Pa
     names = [file_word(subject.title) for subject in subjects]
     name = f"evaluate-{'-'.join(names)}-on-{'-'.join(file_word(t.name) for t in targets)}"
     if len(name) > _LONGEST_NAME:
+        # Of the whole name, since two that are too long may begin alike.
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = f"{name[:_LONGEST_NAME]}-{digest}"
     return Path("runs") / name

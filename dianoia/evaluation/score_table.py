@@ -125,6 +125,7 @@ def _pass_curve(group: Sequence[Result], titles: Mapping[str, str]) -> Iterator[
     """Yield pass@k for every k: from the same samples, without drawing fewer."""
     keys = [key for key in group[0].scores.estimates() if key.startswith("pass@")]
     # The last ones say most where not all fit.
+    # Seven columns of eight characters are what 80 columns leave beside the name.
     keys = keys[-7:]
     yield f"{'':<{_NAME}} " + "".join(f"{key:>8}" for key in keys)
     for result in group:
@@ -161,6 +162,7 @@ def _published_value(result: Result) -> str:
 
 def _cut(name: str, columns: int = _NAME) -> str:
     """Return a name in so many columns; its end says most."""
+    # `3 - columns` is negative: the last `columns` - 3 characters.
     return name if len(name) <= columns else f"...{name[3 - columns :]}"
 
 

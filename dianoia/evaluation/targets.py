@@ -194,4 +194,5 @@ def _missing(benchmark: Benchmark, key: str, reason: str) -> str:
 
 def file_word(text: str) -> str:
     """Return a text as a part of a file's or stage's name: letters, digits, dots and dashes."""
+    # Stripped, since the name of a stage begins with a letter or a digit.
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip(".-") or "x"

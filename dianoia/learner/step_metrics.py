@@ -68,6 +68,7 @@ def token_means(sums: LossSums | None, *, with_kl: bool, with_gap: bool) -> dict
         # All names stay, so that every row has the same columns.
         names = "kl clip_fraction_low clip_fraction_high ratio_max entropy gap_mean gap_max"
         return dict.fromkeys(names.split())
+    # The tokens that ran, and not those of the denominator: skipped samples have no ratio and no KL.
     tokens = float(sums.tokens)
     return {
         "kl": float(sums.kl) / tokens if with_kl else None,

@@ -443,6 +443,7 @@ def _tokens(usage: object) -> int | None:
     count = usage.get("total_tokens") if isinstance(usage, dict) else None
     if isinstance(count, float) and count.is_integer():
         count = int(count)
+    # `type`, as True is an int too.
     return count if type(count) is int and 0 < count <= _MAX_TOKENS else None
 
 

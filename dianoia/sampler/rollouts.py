@@ -80,6 +80,7 @@ class RolloutSampler:
                 assert grade is not None, "passed on only then"
                 grade(self._parse(problems[number], sample, prompt_ids[number], completion))
 
+            # In the block, at whose end everything that was handed to a verifier is graded.
             completions_PG = self.sampler.generate(requests, params, on_finish if grade else None)
         return self._parse_all(problems, prompt_ids, completions_PG)
 

@@ -31,6 +31,7 @@ IGNORED = (
     "parallel_tool_calls",
 )
 """Known fields of OpenAI's API that change no answer."""
+# Clients send these unasked, with the value that means nothing; any other value asks for another answer.
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "tools": ([],),
     "tool_choice": ("none",),
@@ -203,6 +204,7 @@ def read_request(
 
 def _equal(value: object, neutral: object) -> bool:
     """Compare without taking True for 1."""
+    # In Python True == 1 and False == 0, and in JSON they are not the same.
     return value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
 
 
@@ -236,6 +238,7 @@ def refusal(request_type: type[BaseModel], error: ValidationError) -> ApiError:
     def nearness(fault: Any) -> tuple[bool, int]:
         return not fault["type"].endswith("_type"), len(fault["loc"])
 
+    # Pydantic tells a fault for each form that the field might have had.
     fault = max(
         (candidate for candidate in faults if candidate["loc"][:1] == (first,)), key=nearness
     )

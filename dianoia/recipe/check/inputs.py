@@ -150,7 +150,7 @@ def _check_rewards(name: str, stage: RLStage, recipe: Recipe) -> None:
 
 
 def _first_problem(stage: RLStage) -> Problem | None:
-    """Return a problem of the stage; None if none can be read, which `check.problems` reports."""
+    """Return a problem of the stage; None if none can be read, which `check.stage_problems` reports."""
     try:
         return training_sample(problem_source(stage.problems))[0]
     except UserError:

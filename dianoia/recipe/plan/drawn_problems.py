@@ -89,6 +89,7 @@ def _prompt_tokens(
     source: ProblemSource, whole: bool, used: Sequence[Template], model: str
 ) -> float:
     problems = source.heldout(_SAMPLED) if whole else training_sample(source)
+    # Evenly spread: the beginning of a set may be unlike the rest, such as its easy problems.
     questions = [problem.question for problem in problems[:: max(1, len(problems) // _SAMPLED)]]
     if not questions:
         return PROMPT_TOKENS

@@ -104,6 +104,7 @@ def size_from_config(config: dict[str, Any], name: str) -> Size:
     hidden, layers = config.get("hidden_size", 0), config.get("num_hidden_layers", 0)
     heads = config.get("num_attention_heads", 1)
     kv_heads = config.get("num_key_value_heads") or heads
+    # Stated where it is another one: Qwen3-0.6B has heads of 128 at a width of 64 per head.
     head_dim = config.get("head_dim") or hidden // heads
     intermediate = config.get("intermediate_size", 4 * hidden)
     vocabulary = config.get("vocab_size", 0)
@@ -121,5 +122,6 @@ def size_from_config(config: dict[str, Any], name: str) -> Size:
         intermediate=intermediate,
         vocabulary=vocabulary,
         tied=tied,
+        # By the type: no key of a configuration says it.
         qk_norm=config.get("model_type") == "qwen3",
     )

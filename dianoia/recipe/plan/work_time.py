@@ -116,7 +116,7 @@ def sampling_work(
 def seconds(work: Work, machine: Machine, ranks: int = 1) -> float:
     """Return the estimated seconds of the work, shared out equally among ranks with such a device each.
 
-    Communication is left out: `simulation.step` has it.
+    Communication is left out: `simulation.learning` has it.
     """
     float32, bfloat16 = machine.float32, machine.bfloat16
     if machine.cpu:

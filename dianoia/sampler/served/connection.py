@@ -108,6 +108,7 @@ class ServerConnection:
     def _parsed(self, path: str, reply: Reply) -> Any:
         if reply.status in _TEMPORARY:
             raise NoAnswer(f"{self.url}{path}: status {reply.status}: {_text(reply)}")
+        # A redirect too: it is not followed, since the key would go to another host with it.
         if not 200 <= reply.status < 300:
             raise self.refusal(path, reply)
         if not reply.body.strip():
@@ -161,6 +162,8 @@ class ServerConnection:
         info = await self.look_up("/server_info?config_format=json")
         models = await self.look_up("/v1/models")
         try:
+            # The names of vLLM's own objects, which no interface promises: one that is missing is told, never passed
+            # over.
             config = info["vllm_config"]
             model_config, scheduler = config["model_config"], config["scheduler_config"]
             device = str(config["device_config"].get("device"))
@@ -197,5 +200,6 @@ def _text(reply: Reply) -> str:
         text = error if isinstance(error, str) else str(error.get("message") or error)
     except (ValueError, AttributeError):
         pass
+    # On one line, since it becomes a part of a message.
     text = " ".join(text.split())
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

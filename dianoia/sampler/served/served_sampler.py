@@ -251,6 +251,7 @@ class ServedSampler:
             assert isinstance(weights, AdaptedWeights)
             own = WeightVersion(0, label, version.folder, self._proof(weights.frozen), "base")
             return [(own, None), (self._adapter(label, 0, changed_adapters(weights)), None)]
+        # Before the version itself, which may differ from what the server has by less than it rounds.
         changed = ChangedWeights(weights, self._model.is_tied)
         folder = self._folders.write(label, changed)
         return [(WeightVersion(0, label, folder, self._proof(changed)), weights)]
@@ -273,6 +274,7 @@ class ServedSampler:
         version = self._version
         assert version is not None
         self._check_context(requests, params)
+        # Samples are sent, not requests: each has a seed of its own, and goes to whichever server is free.
         places = [
             (number, sample)
             for number, request in enumerate(requests)
@@ -283,6 +285,7 @@ class ServedSampler:
 
         def done(index: int, completion: Completion) -> None:
             number, sample = places[index]
+            # Called in the event loop of `draw` alone, so that no lock is needed.
             completions[number][sample] = completion
             if on_finish is not None:
                 on_finish(number, sample, completion)

@@ -39,6 +39,7 @@ class TokenRequest:
                 "max_tokens": params.max_tokens,
                 "temperature": params.temperature,
                 "top_p": params.top_p,
+                # All tokens are 0 in our records and -1 in vLLM's.
                 "top_k": params.top_k or -1,
                 "min_p": 0.0,
                 "repetition_penalty": 1.0,
@@ -91,6 +92,7 @@ def completion_of(
         raise _unreadable(url, "it has not the fields of this route") from None
     if finish == "abort":
         raise NoAnswer(f"{url}{ROUTE}: the response was aborted after {len(ids)} tokens")
+    # A server that names none is believed, since its weights are proved after each load.
     if version and any(name != version for name in versions):
         raise OtherWeights(
             f"{url}{ROUTE}: the response comes from the weights {', '.join(map(str, versions))} and not from {version}"
@@ -110,6 +112,7 @@ def _check(url: str, request: TokenRequest, ids: tuple[int, ...], finish: str, s
     if not same or not all(isinstance(token, int) for token in ids):
         raise _unreadable(url, "its log-probabilities are not those of its tokens")
     ends = [index for index, token in enumerate(ids) if token in params.stop_ids]
+    # The one stop id, at the end: a server that leaves it out, or goes on behind it, would have other tokens learnt.
     if finish == "stop" and ends == [len(ids) - 1]:
         return
     if finish == "length" and not ends and len(ids) == params.max_tokens:

@@ -3,7 +3,7 @@
 In: a queue of prompt shares that the cores of all ranks empty together. Out: completions. A core reads the next prompt when it has a
 free slot, so no core waits for another. No sum in the C functions depends on other rows, so a completion is the same bits
 whichever core decodes it, whatever is decoded at the same time, and whatever their sampling parameters are. Not here:
-machines without a C compiler (`native.torch`), sessions (`cpu.session`).
+machines without a C compiler (`native.torch`), sessions (`native.session`).
 """
 
 import sys

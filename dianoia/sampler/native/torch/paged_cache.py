@@ -18,6 +18,7 @@ class PagedCache:
         self, shape: ModelShape, pages: int, dtype: torch.dtype, device: torch.device
     ) -> None:
         """Allocate room for `pages` pages."""
+        # One more: page 0 is SCRATCH, which is handed out to nobody.
         size = (shape.layers, pages + 1, PAGE, shape.kv_heads, shape.head)
         self.pages = pages
         # zeros, because a masked NaN would still be NaN
@@ -87,6 +88,7 @@ def pages_in_memory(
         # what PyTorch's allocator holds and nobody uses is free too
         free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     else:
+        # Unknown memory is no limit; `page_count` then asks for what all slots need.
         free = int(main_memory() or 2**62)
     return int(free * share) // page_bytes(shape, dtype)
 
