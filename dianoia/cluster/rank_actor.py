@@ -113,8 +113,8 @@ class RankActor:
         for reader in self._readers:
             reader.start()
 
-    # A thread per stream: a program blocks once a pipe that nobody reads is full.
     def _read(self, stream: IO[str], is_error: bool) -> None:
+        # In a thread per stream: a program blocks once a pipe that nobody reads is full.
         for line in stream:
             self._lines.put((is_error, line))
 
@@ -123,8 +123,7 @@ class RankActor:
         lines = []
         with suppress(queue.Empty):
             lines.append(self._lines.get(timeout=seconds))
-        # Before the queue is emptied: what was printed before this end is then part of this answer, which may be the
-        # last.
+        # Before the queue is emptied: what was printed before this end is then part of this answer, which may be the last.
         status = self._process.poll()
         if status is not None:
             for reader in self._readers:

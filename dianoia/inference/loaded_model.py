@@ -428,8 +428,7 @@ def _defaults(network: PreTrainedModel) -> Defaults:
     generation: Any = network.generation_config
     if generation is None:
         return Defaults()
-    # False is also what transformers takes where a folder says nothing, so that it is believed of our own checkpoints
-    # alone.
+    # False is also what transformers takes where a folder says nothing, so that it is believed of our own checkpoints alone.
     if generation.do_sample is False and generation.temperature is None and _is_ours(network):
         return Defaults(temperature=0.0, top_p=1.0)
     written = {name: getattr(generation, name, None) for name in ("temperature", "top_p", "top_k")}

@@ -83,8 +83,7 @@ def diagnose(history: Sequence[BatchSummary], trained_under: str | None = None) 
     diagnoses = [
         Diagnosis(condition.code, condition.message(history[-1]), condition.advice)
         for condition in _CONDITIONS
-        # Equal and not at least: a condition is told when it has lasted long enough, and not again in every later
-        # batch.
+        # Equal and not at least: a condition is told when it has lasted long enough, and not again in every later batch.
         if _streak(history, condition.holds) == condition.patience
     ]
     if trained_under is not None:

@@ -125,8 +125,7 @@ def _level_parts(groups: Sequence[Group]) -> tuple[str, ...]:
     # The distinct values of each part, group by group.
     within: dict[str, list[set[float | None]]] = {}
     for group in groups:
-        # The first sample stands for the group: the parts that cover a group give each of its samples a value, or
-        # None.
+        # The first sample stands for the group: the parts that cover a group give each of its samples a value, or None.
         for name in group.scores[0].parts:
             within.setdefault(name, []).append({score.parts.get(name) for score in group.scores})
     return tuple(

@@ -102,8 +102,7 @@ def load_on_first_rank(load: Callable[[], P], group: RankGroup) -> P:
     model_class, config, generation, dtypes = group.broadcast(cast(Any, None), "read the model")
     with torch.device("meta"):
         structure: P = model_class(config)
-    # A class builds in its default dtype, and a broadcast copies bytes: rank 0's float32 would be read as another
-    # dtype.
+    # A class builds in its default dtype, and a broadcast copies bytes: rank 0's float32 would be read as another dtype.
     for name, tensor in _named_tensors(structure):
         tensor.data = tensor.data.to(dtypes[name])
     if generation is not None:

@@ -85,8 +85,7 @@ class StageRanks:
     def ended(self, process: RankProcess, status: int) -> None:
         """Note that a rank has ended, and read its last messages, among them the outcome."""
         process.status = status
-        # The exit may be noticed before messages that were sent earlier, since both come over connections of their
-        # own.
+        # The exit may be noticed before messages that were sent earlier, since both come over connections of their own.
         while not process.is_closed and process.connection.poll():
             self.read_message(process)
         process.connection.close()
@@ -135,8 +134,7 @@ class StageRanks:
 
     def _cause(self) -> RankProcess:
         """Return the rank whose end came first in truth: not one that only noticed the end of another."""
-        # A RankError is what the others meet once a rank is gone. It is the cause only where nobody has another
-        # error.
+        # A RankError is what the others meet once a rank is gone. It is the cause only where nobody has another error.
         noticed = [p for p in self.failed if _error_name(p) == RankError.__name__]
         causes = [process for process in self.failed if process not in noticed]
         # Where several ranks meet the same error, rank 0 speaks for them.

@@ -55,7 +55,7 @@ def write_beginning(planned: PlannedRun, command: str, jobs: int, ranks: int = 1
 def begin(task: StageTask, planned: PlannedRun) -> None:
     """Prepare the folder of a stage; a stage that starts from scratch gets an empty one and its begun.json."""
     directory = planned.run.stage(task.name)
-    # Before anything is removed: a link in the place of a folder would have its target emptied.
+    # Before the folder is touched: what a link leads to is no part of the run.
     refuse_links(directory.path)
     if task.from_scratch:
         directory.start_from_scratch()

@@ -104,8 +104,7 @@ class Turns:
         """Return the caller's function behind a lock, so that no two threads enter it at once."""
         if on_finish is None:
             return None
-        # A lock of its own for each call: `_lock` is held during the whole `generate`, and decoders report from their
-        # threads.
+        # A lock of its own for each call: `_lock` is held during the whole `generate`, and decoders report from their threads.
         lock, call = Lock(), on_finish
 
         def locked(request: int, sample: int, completion: Completion) -> None:

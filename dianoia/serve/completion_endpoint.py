@@ -57,8 +57,7 @@ class _Completions:
             async for number, delta in deltas:
                 yield {**head, "choices": [self._choice(number, delta)], **tail}
         finally:
-            # Closed now: an async generator that is left early would cancel its generations only when it is
-            # collected.
+            # Closed now: an async generator that is left early would cancel its generations only when it is collected.
             await deltas.aclose()  # type: ignore[attr-defined]
         if with_usage:
             yield {**head, "choices": [], "usage": self.answering.usage()}

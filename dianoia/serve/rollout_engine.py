@@ -83,8 +83,7 @@ class RolloutEngine:
         line = self._lines.get(model)
         if line is None:  # it was unloaded meanwhile
             raise unknown_model(model, self.models)
-        # Read without an `await` before the sample is counted: from then on no weights change, so that it names what
-        # draws.
+        # Read without an `await` before the sample is counted: from then on no weights change, so that it names what draws.
         version = self.weight_version
         with self._counted():
             request = Request(prompt_ids, 1, key_of(seed))
@@ -164,13 +163,11 @@ class RolloutEngine:
         """Take all weights from a folder. Raises ApiError (400) for one that cannot be used, and 409 while samples are drawn."""
         async with self._idle():
             tensors = await asyncio.to_thread(self._read, folder)
-            # A number of our own: a sampler copies weights only if their version is new, whatever a client calls
-            # them.
+            # A number of our own: a sampler copies weights only if their version is new, whatever a client calls them.
             self._loads += 1
             line = self._lines[self.name]
             await asyncio.to_thread(line.load, WeightUpdate(self._loads, tensors))
-            # Only once they are in use: adapters are summed with these, and must not be with weights that were
-            # refused.
+            # Only once they are in use: adapters are summed with these, and must not be with weights that were refused.
             self._tensors = tensors
 
     async def load_adapter(self, name: str, folder: Path) -> None:
@@ -200,8 +197,7 @@ class RolloutEngine:
             raise ApiError(
                 400, "This server has adapters for architectures of the native sampler alone."
             )
-        # A whole model per adapter: sums are read as plain weights, so that its tokens are those of a training
-        # process.
+        # A whole model per adapter: sums are read as plain weights, so that its tokens are those of a training process.
         copy = NativeSampler(self.config, slots=self._slots, dtype=getattr(torch, self.dtype))
         copy.load(WeightUpdate(0, tensors))
         copy.pull()
@@ -259,8 +255,7 @@ class _Line:
         handle = self._session.submit(request, params, listener=_Ended(loop, future))
         self._handles[handle] = future
         try:
-            # A caller that is cancelled cancels this future with it, so that `_Ended` finds it done and passes over
-            # it.
+            # A caller that is cancelled cancels this future with it, so that `_Ended` finds it done and passes over it.
             return await future
         except asyncio.CancelledError:
             handle.cancel()
@@ -314,8 +309,8 @@ class _Ended:
         """See `Listener`."""
         self._set(lambda: self._future.set_exception(RuntimeError(f"the session failed: {error}")))
 
-    # Called in a thread of the session, and a future belongs to its event loop, so the loop has to set it.
     def _set(self, action: Any) -> None:
+        # Called in a thread of the session, and a future belongs to its event loop, so the loop has to set it.
         def act() -> None:
             if not self._future.done():
                 action()

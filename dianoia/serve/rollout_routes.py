@@ -49,8 +49,7 @@ Endpoint = Callable[[RolloutEngine, Request], Awaitable[Any]]
 
 
 class _Strict(BaseModel):
-    # A parameter that is passed over without a word would change what is drawn, and nobody would see it in the
-    # tokens.
+    # A parameter that is passed over without a word would change what is drawn, and nobody would see it in the tokens.
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 

@@ -49,8 +49,7 @@ class Metrics:
             empty = [0.0] * (len(_BOUNDS) + 2)
             # Counts per bucket, then those beyond all bounds, then the sum.
             values = self._histograms[name].setdefault(tuple(sorted(labels.items())), empty)
-            # To the left: a duration that equals a bound belongs to its bucket, which Prometheus reads as "at most"
-            # (le).
+            # To the left: a duration that equals a bound belongs to its bucket, which Prometheus reads as "at most" (le).
             values[bisect_left(_BOUNDS, seconds)] += 1
             values[-1] += seconds
 

@@ -51,8 +51,7 @@ class Learning:
         responses alone.
         """
         size, prompt = self.size, self.prompt
-        # The pass over a shared prompt is divided among the responses, so that any split of them adds up to the
-        # whole.
+        # The pass over a shared prompt is divided among the responses, so that any split of them adds up to the whole.
         copies = 1 / tokens.shape[-1] if self.shared_prompts else 1.0
         head = 2 * size.embedding
         responses = tokens * (size.layer_flops(0) + head)

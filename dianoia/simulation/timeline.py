@@ -187,8 +187,7 @@ class _Simulation:
             # Before anything is admitted: what the sampler has done so far was done with fewer responses.
             self.samplers[index].advance_to(time)
         heapq.heapify(free)
-        # One response at a time to whoever has fewest, ties to the lowest number: as servers take them from one
-        # queue.
+        # One response at a time to whoever has fewest, ties to the lowest number: as servers take them from one queue.
         while free:
             live, index = heapq.heappop(free)
             if self._takes_next(index):

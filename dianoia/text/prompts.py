@@ -133,8 +133,7 @@ class Prompts:
             response = chat.response(turns[: index + 1], prompt, source)
             prompt_ids, response_ids = self._bare([prompt, response])
             # As long as a prompt begins with all that was learnt before, one sample holds both.
-            # Compared as ids and not as text: a tokenizer may join the end of one message with the beginning of the
-            # next.
+            # Compared as ids and not as text: a tokenizer may join the end of one message with the beginning of the next.
             if not (samples and prompt_ids[: len(ids)] == ids):
                 samples.append([])
                 ids = []

@@ -121,8 +121,7 @@ def _attend(
             query,
             keys,
             values,
-            # Of a sample alone, so that its first key is its first token; a mask over the row would be its length
-            # squared.
+            # Of a sample alone, so that its first key is its first token; a mask over the row would be its length squared.
             is_causal=True,
             scale=scaling,
             enable_gqa=query.shape[1] != keys.shape[1],

@@ -63,8 +63,7 @@ def savings(
     )
     least = before
     for saving in useful:
-        # Looked up again, for the stage as it is by now: a model copy of the first stage would lose the changes
-        # before.
+        # Looked up again, for the stage as it is by now: a model copy of the first stage would lose the changes before.
         changed = _with_key(stage, saving.text)
         if peak_bytes(changed) < least:
             stage, least = changed, peak_bytes(changed)

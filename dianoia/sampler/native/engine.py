@@ -337,8 +337,7 @@ class TorchDecoders:
     def load(self, weights: Mapping[str, Tensor]) -> None:
         """See `Decoders`; weights are copied in place, but not under an open session."""
         if any(not session.closed for session in self._sessions):
-            # The open session keeps the old model alive and reads it undisturbed; it costs a second copy until it is
-            # closed.
+            # The open session keeps the old model alive and reads it undisturbed; it costs a second copy until it is closed.
             self._model = self._new_model()
             # captured steps of the old model read its weights
             self._workers.clear()
@@ -385,8 +384,7 @@ class TorchDecoders:
         count = max(1, min(workers * group.size, len(indices), self._slots))
         # round-robin, so that each part gets prompts of all lengths
         parts = [indices[i::count] for i in range(count)]
-        # Every rank makes all parts and takes its own by number; nothing is exchanged before. The last ranks may have
-        # none.
+        # Every rank makes all parts and takes its own by number; nothing is exchanged before. The last ranks may have none.
         mine = parts[group.rank * workers : (group.rank + 1) * workers]
         jobs = [
             partial(

@@ -35,9 +35,10 @@ class NoAnswer(Exception):
     """A server gave no usable reply; another one might, or this one later. The message is the reason."""
 
 
-# A NoAnswer, so that the sample is drawn again; but it is counted apart, see `_Work.count_other_weights`.
 class OtherWeights(NoAnswer):
     """A server answers with other weights than it was given: it was restarted, or loaded by somebody."""
+
+    # A NoAnswer, so that the sample is drawn again; but it is counted apart, see `_Work.count_other_weights`.
 
 
 class Refused(EndpointError):
@@ -162,8 +163,7 @@ class ServerConnection:
         info = await self.look_up("/server_info?config_format=json")
         models = await self.look_up("/v1/models")
         try:
-            # The names of vLLM's own objects, which no interface promises: one that is missing is told, never passed
-            # over.
+            # The names of vLLM's own objects, which no interface promises: one that is missing is told, never passed over.
             config = info["vllm_config"]
             model_config, scheduler = config["model_config"], config["scheduler_config"]
             device = str(config["device_config"].get("device"))

@@ -198,8 +198,7 @@ class Fleet:
             for step, weights in steps:
                 await load(member.connection, step)
                 await prove(member.connection, settings, step, weights)
-            # Once the version itself is proved. vLLM holds few adapters at a time, so the trial must not keep a
-            # place.
+            # Once the version itself is proved. vLLM holds few adapters at a time, so the trial must not keep a place.
             for step, _ in steps[:-1]:
                 await unload(member.connection, step)
         except NoAnswer as error:
@@ -253,8 +252,7 @@ class Fleet:
             self._end_if_closed()
             for task in tasks:
                 if task.done():
-                    # Raises what has ended a task, such as a refusal; without that the loop would wait for samples
-                    # for ever.
+                    # Raises what has ended a task, such as a refusal; without that the loop would wait for samples for ever.
                     task.result()
             # Looked at every _POLL seconds, so the time counts from the moment at which the last server was lost.
             if any(member.settings is not None or member.is_loading for member in self.members):
@@ -272,8 +270,7 @@ class Fleet:
                 continue
             if was_lost:
                 self._report(f"the server {member.url} draws again, with weights that were proved")
-            # A new event for each time that the server serves: workers of the time before have ended, and cannot set
-            # it.
+            # A new event for each time that the server serves: workers of the time before have ended, and cannot set it.
             lost = asyncio.Event()
             workers = [
                 asyncio.create_task(self._work(member, version, work, lost))
@@ -299,8 +296,7 @@ class Fleet:
             try:
                 completion = await drawn(member.connection, version, work.requests[number])
             except NoAnswer as error:
-                # Before the server is asked for its health, which takes a while: another server may draw the sample
-                # now.
+                # Before the server is asked for its health, which takes a while: another server may draw the sample now.
                 work.put_back(number, error)
                 if await self._is_lost(member, work, error):
                     lost.set()

@@ -178,8 +178,7 @@ class _WithHead(Mapping[str, Tensor]):
         self._weights, self._head = weights, head
 
     def __getitem__(self, name: str) -> Tensor:
-        # Also under a tied head, whose name is then not among the weights: `head_of` prefers HEAD where it is
-        # present.
+        # Also under a tied head, whose name is then not among the weights: `head_of` prefers HEAD where it is present.
         return self._head if name == HEAD else self._weights[name]
 
     def __contains__(self, name: object) -> bool:

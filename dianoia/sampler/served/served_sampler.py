@@ -199,8 +199,7 @@ class ServedSampler:
     def _publish(self, update: WeightUpdate) -> None:
         old, is_first = self._version, self._version is None
         version = self._new_version(update.version, update.tensors)
-        # Read lazily, tensor by tensor, and only if a proof fails: so the old folder has to stay until the load is
-        # over.
+        # Read lazily, tensor by tensor, and only if a proof fails: so the old folder has to stay until the load is over.
         before = None if old is None or old.kind != "all" else self._folders.read(old.folder)
         # Servers that were started a moment ago take a while.
         patience = self._settings.start_seconds if is_first and self._processes else None

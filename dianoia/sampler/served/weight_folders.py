@@ -214,8 +214,7 @@ def _remove_orphans(parent: Path) -> None:
     """Remove versions of processes that were killed: in shared memory nothing else would free them."""
     for folder in parent.glob(f"{_owner()}*"):
         number = folder.name.removeprefix(_owner()).partition("-")[0]
-        # A number that another process has by now keeps a folder for longer, which is harmless; the reverse would not
-        # be.
+        # A number that another process has by now keeps a folder for longer, which is harmless; the reverse would not be.
         if number.isdecimal() and not _is_alive(int(number)):
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -70,8 +70,8 @@ class _Refusals(ast.NodeVisitor):
             if isinstance(argument, ast.Name)
         }
 
-    # Bare names are refused wherever they stand: `run = eval` is as good as a call.
     def visit_Name(self, node: ast.Name) -> None:
+        # Wherever the name stands: `run = eval` is as good as a call.
         if node.id in _REFUSED_NAMES:
             raise ValueError(f"{node.id} {_REFUSED_NAMES[node.id]}")
 

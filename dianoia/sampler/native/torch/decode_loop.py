@@ -108,8 +108,7 @@ class DecodeLoop:
             request = share.request
             samples = [
                 Sample(
-                    # Not the request's number: a session may queue parts of one request, and each part comes in its
-                    # turn.
+                    # Not the request's number: a session may queue parts of one request, and each part comes in its turn.
                     (self._arrivals, index),
                     share.number,
                     index,
@@ -129,8 +128,7 @@ class DecodeLoop:
         """Read the next piece, and draw the first tokens of samples whose prompt is read. Returns False if there is none."""
         schedule = self.schedule
         begun = any(not reading.done for reading in schedule.readings)
-        # A pass over prompts is begun for enough free slots only; once one is under way, others join it for little
-        # more.
+        # A pass over prompts is begun for enough free slots only; once one is under way, others join it for little more.
         if begun or not schedule.live or schedule.free_slots * self._refill >= schedule.slots:
             schedule.begin_readings()
         pieces = schedule.pieces(self._piece)
@@ -184,8 +182,7 @@ class DecodeLoop:
         count = min(most, max(s.params.max_tokens - s.drawn for s in schedule.live.values()))
         entries, lost = schedule.grow(count)
         self._fetch(lost)
-        # `grow` has marked their slots as free already. They are emptied here, before the next `_seat` can give them
-        # away.
+        # `grow` has marked their slots as free already. They are emptied here, before the next `_seat` can give them away.
         if lost:
             self._steps.free([sample.slot for sample in lost])
             for sample in lost:
@@ -282,8 +279,7 @@ class DecodeLoop:
     def cancel(self, cancelled: Callable[[int], bool]) -> None:
         """End the samples of requests for which `cancelled(number)` is True, with the tokens drawn so far."""
         with torch.inference_mode():
-            # Those in slots go first, with their tokens fetched; `drop` then has only samples whose tokens the host
-            # has.
+            # Those in slots go first, with their tokens fetched; `drop` then has only samples whose tokens the host has.
             live = self.schedule.live.values()
             self._release([sample for sample in live if cancelled(sample.number)])
         for sample in self.schedule.drop(lambda sample: cancelled(sample.number)):

@@ -136,8 +136,7 @@ class DecodeSteps:
         for name in ("ids", "logprobs"):
             drawn = [torch.tensor(getattr(sample, name)) for sample in samples]
             target = getattr(self, f"_{name}")
-            # Zeros behind a shorter sample's tokens do no harm: each step writes its index before anybody reads up to
-            # it.
+            # Zeros behind a shorter sample's tokens do no harm: each step writes its index before anybody reads up to it.
             padded = torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True)
             target[slots, : padded.shape[1]] = padded.to(self.device)
         pages = [torch.tensor(sample.pages, dtype=torch.int32) for sample in samples]
@@ -220,8 +219,7 @@ class DecodeSteps:
             # they are.
             key = (shape, params.temperature, params.top_p, params.top_k)
         if self.captures and key in self._graphs:
-            # Present with None: it ran eagerly once, which has compiled its kernels; that must not happen inside of a
-            # capture.
+            # Present with None: it ran eagerly once, which has compiled its kernels; that must not happen inside of a capture.
             graph = self._graphs[key] or self._capture(key, shape, batch)
             if graph is not None:
                 graph.replay()
@@ -235,8 +233,7 @@ class DecodeSteps:
         """Capture the step, without running it. Return None, and never capture again, where that fails."""
         graph = torch.cuda.CUDAGraph()
         try:
-            # thread_local: what other threads do on the device, such as a learner's allocations, must not end this
-            # capture.
+            # thread_local: what other threads do on the device, such as a learner's allocations, must not end this capture.
             with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
                 logits_BV = self._logits(batch)
                 if self._draw_is_captured:
@@ -247,8 +244,7 @@ class DecodeSteps:
             return None
         if not self._draw_is_captured:
             self._graph_logits[key] = logits_BV
-        # One pool for all graphs: the logits of one are read before another runs, so that they may share their
-        # memory.
+        # One pool for all graphs: the logits of one are read before another runs, so that they may share their memory.
         self._pool = self._pool or graph.pool()
         self._graphs[key] = graph
         return graph

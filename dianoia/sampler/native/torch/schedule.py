@@ -134,8 +134,7 @@ class Schedule:
 
     def add(self, samples: list[Sample]) -> None:
         """Take new samples of one prompt."""
-        # Sorted in and not appended: samples that were preempted come back with their old order, ahead of newer
-        # requests.
+        # Sorted in and not appended: samples that were preempted come back with their old order, ahead of newer requests.
         insort(self.waiting, samples, key=lambda group: group[0].order)
 
     # Reading --------------------------------------------------------------------------------------
@@ -143,8 +142,7 @@ class Schedule:
     def begin_readings(self) -> None:
         """Give pages to the texts that come next, as long as there are slots and pages for their samples."""
         ahead = sum(len(reading.samples) for reading in self.readings)
-        # Texts are begun strictly in order: one that does not fit yet would starve if smaller ones behind it took the
-        # pages.
+        # Texts are begun strictly in order: one that does not fit yet would starve if smaller ones behind it took the pages.
         while self.waiting and ahead < len(self._free_slots):
             group = self.waiting[0]
             ids, shared = group[0].read_ids, self._prompt_pages(group[0])
@@ -259,8 +257,7 @@ class Schedule:
     def _preempt_newest(self) -> Sample | None:
         """Take the pages of what came last; return it if it is a sample in a slot, which waits from now on."""
         holders: list[Sample | Reading] = [*self.live.values(), *self.readings]
-        # A reading counts too, in the order of its first sample: a long prompt must not keep pages from older
-        # samples.
+        # A reading counts too, in the order of its first sample: a long prompt must not keep pages from older samples.
         newest = max(holders, key=lambda holder: holder.order)
         self.pool.release(newest.pages)
         newest.pages = []
@@ -298,8 +295,7 @@ class Schedule:
     def compact(self, slots: int) -> tuple[list[int], list[int]]:
         """Move samples from slots at or beyond `slots` into free ones before; return (targets, sources)."""
         sources = sorted(slot for slot in self.live if slot >= slots)
-        # The heap itself is in no order that can be cut. With both sorted, the same samples always land in the same
-        # slots.
+        # The heap itself is in no order that can be cut. With both sorted, the same samples always land in the same slots.
         targets = sorted(slot for slot in self._free_slots if slot < slots)[: len(sources)]
         for target, source in zip(targets, sources, strict=True):
             sample = self.live.pop(source)

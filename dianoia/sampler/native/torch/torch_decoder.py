@@ -132,8 +132,7 @@ class TorchDecoder:
         """Return the state of the last call if it is large enough, else a new one."""
         tokens = max(len(request.prompt_ids) for request in requests) + params.max_tokens
         steps = self._steps
-        # Kept where it is large enough: a new cache would also throw away all steps that were captured over the old
-        # one.
+        # Kept where it is large enough: a new cache would also throw away all steps that were captured over the old one.
         if steps is not None and steps.size.covers(self._wanted(requests, tokens, params, steps)):
             return steps
         self._steps = steps = (
