@@ -59,6 +59,7 @@ def use_deterministic_kernels(device: torch.device) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    # warn_only: some operations have no such kernel. `strict_determinism` is for those where it matters.
     torch.use_deterministic_algorithms(True, warn_only=True)
     # All memory is written before it is read here, so filling it would only cost time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -28,6 +28,7 @@ class SequenceBounds:
     @classmethod
     def of(cls, lengths: list[int], device: torch.device) -> "SequenceBounds":
         """Return the bounds of sequences of these lengths, without gaps."""
+        # Cast last: a cumsum of integers is int64, and the kernels read int32.
         edges = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
         return cls(to_device(edges, device), max(lengths))
 
@@ -77,6 +78,7 @@ def _forward(
         debug_mask,
         scale=scale,
     )
+    # The fifth is the debug mask, which is empty.
     return result[:4]
 
 
@@ -102,6 +104,7 @@ class _Causal(torch.autograd.Function):
         # this kernel adds in any order unless it is forced not to
         with strict_determinism():
             q_grad, k_grad, v_grad = torch.ops.aten._flash_attention_backward(
+                # The gradient may come as a view with its axes in another order.
                 grads[0].contiguous(),
                 q,
                 k,

@@ -219,6 +219,7 @@ class Engine:
     def _count(self, line: ModelLine, samples: int) -> None:
         """Count samples that come. Raises ConfigError or EngineFull if there is no room for them."""
         with line.lock:
+            # There are no slots yet before the first request has opened the session.
             room = max(line.slots, 1) + self._max_waiting
             if samples > room:
                 raise ConfigError(

@@ -41,6 +41,7 @@ class _Stripped:
         if not self._begun:
             visible = visible.lstrip()
         if not visible:
+            # White space before the first character is dropped for good; later it waits for what follows.
             self._blanks = whole if self._begun else ""
             return ""
         # White space at the end waits for what follows, since the whole is stripped in the end.
@@ -128,6 +129,7 @@ class ThoughtStream:
             self._content.break_line()
         elif tag == self._close:
             self._has_thought, self._thinking = True, False
+            # What is still held stands behind the tag.
             self.thought_end = self._seen - len(self._held)
 
     def _certain(self, tags: tuple[str, ...], final: bool) -> int:

@@ -16,6 +16,7 @@ from dianoia.config import RLStage
 from dianoia.tasks.catalog import FilesSource, general_source, problem_source
 from dianoia.tasks.plugins import ProblemSource
 
+# Streams of their own: a problem and a general prompt of the same number must not share random numbers.
 _STREAMS: Mapping[Purpose, Stream] = {
     Purpose.REASONING: Stream.TRAINING,
     Purpose.HELPFUL: Stream.HELPFUL_PROMPTS,

@@ -89,6 +89,7 @@ class ShardReplicas(Generic[M]):
     def run(self, job: Callable[[M, Sequence[B]], R], micro_batches: Sequence[B]) -> list[R]:
         """Split the micro-batches over the ranks, as `Replicas.run` says; every rank gets the results of all. Collective."""
         shares, mine = self._shares(micro_batches)
+        # Results of these are dropped: only the collectives of their passes are needed.
         filling = list(micro_batches[:1]) * (len(shares[0]) - len(mine))
 
         def jobs(model: M) -> R:
@@ -116,6 +117,7 @@ class ShardReplicas(Generic[M]):
                 self._root.set_requires_gradient_sync(is_last or self.sums_each_micro_batch)
                 value, report = self._call(loss, micro_batches[0] if is_filling else mine[index])
                 if is_filling:
+                    # A product and not a new 0: the backward pass then runs the same collectives, and adds nothing.
                     value = value * 0.0
                 else:
                     reports.append(report)

@@ -95,6 +95,7 @@ def read_config(folder: Path) -> Config:
 
 
 def _is_size(value: Any) -> bool:
+    # `type`, as True is an int too.
     return type(value) is int and 0 < value < 2**53
 
 
@@ -314,10 +315,12 @@ def _tensor(file: Path, size: int, base: int, name: str, entry: Any) -> Tensor:
         dtype, shape = str(entry["dtype"]), tuple(entry["shape"])
         begin, end = (base + int(offset) for offset in entry["data_offsets"])
         width = _DTYPE_BYTES.get(dtype)
+        # `prod` raises TypeError for a shape of anything but numbers, which is caught below.
         consistent = width is None or prod(shape) * width == end - begin
         consistent = consistent and all(type(length) is int and length >= 0 for length in shape)
     except (LookupError, TypeError, ValueError, OverflowError):
         raise _damaged(file, size, f"the header's entry of {name!r} cannot be read") from None
+    # A tensor without numbers begins where it ends.
     if not consistent or not base <= begin <= end:
         raise _damaged(file, size, f"the header's entry of {name!r} contradicts itself")
     if end > size:

@@ -55,6 +55,7 @@ class _Names:
             if inherited is not None:
                 self.notes[name] = f"template {inherited}, from {self._title(stage.start)}"
             stage = stage.model_copy(update={"template": template})
+        # A sample stage trains nothing, so that no later stage inherits its template.
         if not isinstance(stage, SampleStage):
             self._of_stage[name] = template
         return stage
@@ -79,6 +80,7 @@ class _Names:
     def _template_of(self, stage: str, source: str) -> str | None:
         """Return the name of the template that a model was trained under; None if it says nothing."""
         if source in self._recipe.stages:
+            # None for a stage that trains under no template, such as pretraining.
             return self._of_stage.get(source)
         try:
             config: Mapping[str, Any] = model_config(f"stages.{stage}", source)

@@ -38,6 +38,7 @@ def score_tokens(
     rounds = dtype == torch.bfloat16 and states_ND.shape[1] % 2 == 0
     function = _ScoreBFloat16 if rounds else _ScoreFloat32
     scores: tuple[Tensor, Tensor]
+    # Autocast would round the factors of the float32 products too.
     with torch.autocast("cpu", enabled=False):
         arguments = (states_ND.float(), *head, ids_N, 1.0 / temperature, chunk)
         scores = function.apply(*arguments)  # type: ignore[no-untyped-call]
@@ -67,6 +68,7 @@ class _ScoreFloat32(torch.autograd.Function):
             ids_C, logits_CV = ids_N[part], F.linear(states_ND[part], weight_VD, bias_V)
             results = (normal_N[part], logprobs_N[part], entropies_N[part])
             functions.score(logits_CV, ids_C, scale, *results)
+            # Of several chunks these are the last one's, which the backward pass would take for the first one's.
             ctx.logits = logits_CV if len(ids_N) <= chunk else None
         ctx.save_for_backward(states_ND, weight_VD, bias_V, ids_N, normal_N)
         ctx.mark_non_differentiable(entropies_N)
@@ -133,6 +135,7 @@ class _ScoreBFloat16(torch.autograd.Function):
         rounded_ND, weight_VD, bias_V, ids_N, normal_N = ctx.saved_tensors
         grad_N = grads[0].contiguous()
         states_grad = torch.empty_like(rounded_ND, dtype=torch.float32)
+        # Rounded as in the forward pass, so that the gradient is that of the same product.
         rounded_VD = weight_VD.to(torch.bfloat16)
         weight_grad = torch.zeros_like(weight_VD) if ctx.needs_input_grad[1] else None
         bias_grad = torch.zeros_like(bias_V) if ctx.needs_input_grad[2] else None
@@ -155,6 +158,7 @@ class _ScoreBFloat16(torch.autograd.Function):
             if weight_grad is not None:
                 weight_grad += logits_grad_CV.t() @ states_CD
             if bias_grad is not None:
+                # A sum over many tokens in bfloat16 would lose the small ones.
                 bias_grad += logits_grad_CV.sum(0, dtype=torch.float32)
         return states_grad, weight_grad, bias_grad, None, None, None
 

@@ -94,6 +94,7 @@ class _Scored(torch.autograd.Function):
         scoring: Scoring = ctx.scoring
         rounded_VD, states_grads = weight_VD.to(scoring.dtype), []
         weight_grad = bias_grad = None
+        # Scores are of logits over the temperature, so that each gradient of a logit has its factor.
         chunks = _chunks(scoring, states_ND, ids_N, normal_N, grads[0] / scoring.temperature)
         pairs = zip(logits_grads, chunks, strict=True)
         for logits_grad_CV, (states_CD, ids_C, normal_C, grad_C) in pairs:
@@ -153,6 +154,7 @@ def _score_chunk(
     token_C = scaled_CV.gather(1, ids_C[:, None])[:, 0]
     # Entropy: log-normaliser minus the mean logit under the softmax.
     mean_C = ((scaled_CV - normal_C[:, None]).exp() * scaled_CV).sum(-1)
+    # Several tokens may have the largest logit; each of them is a likeliest one.
     likeliest_C = token_C >= scaled_CV.amax(-1)
     grad_CV = _logits_grad(logits_CV, ids_C, normal_C, temperature, dtype) if keeps else None
     return normal_C, token_C - normal_C, normal_C - mean_C, likeliest_C, grad_CV

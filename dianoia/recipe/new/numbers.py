@@ -167,4 +167,5 @@ def prompts(facts: Facts, most: int, paper: str) -> Choice:
 
 
 def _rounded(rate: float) -> float:
+    # One digit, as people write rates: ten times 2e-6 is 1.9999999999999998e-05.
     return float(f"{rate:.1g}")

@@ -262,6 +262,7 @@ class CpuDecoders:
         # No more cores than samples, and at least one, even where no request has samples.
         samples = min(self._slots, sum(request.samples for request in requests))
         cores = max(1, min(worker_count(torch.device("cpu")), samples))
+        # Never fewer: workers keep their memory for the next call, which may need all of them again.
         while len(self._workers) < cores:
             self._workers.append(CpuDecoder(self._model))
         # One queue for all cores of all ranks: a core whose samples end early takes more prompts than the others.
@@ -366,6 +367,7 @@ class TorchDecoders:
             results += self._generate_group(
                 requests, params, indices, finished, weights_version, completions
             )
+        # After the whole call: one set of parameters after another has used the same caches.
         if not self._keeps_caches():
             self._workers.clear()
         return completions, results

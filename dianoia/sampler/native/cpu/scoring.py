@@ -47,6 +47,7 @@ class ScoredSequence:
         assert self._read + len(ids) <= self._length, "the sequence was begun for fewer tokens"
         scores: list[TokenScore] = []
         most = self._memory.sizes.rows
+        # As many at a time as the scratch memory has rows for; each part finds the earlier ones in the cache.
         for first in range(0, len(ids), most):
             scores += self._extend_by_chunk(tuple(ids[first : first + most]), likeliest)
         return scores
@@ -60,10 +61,12 @@ class ScoredSequence:
             before_TV = torch.cat((self._next_V[None], before_TV))
         predicted = torch.tensor(ids[1:] if unpredicted else ids, dtype=torch.int64)
         logprobs = before_TV.gather(1, predicted[:, None])[:, 0].tolist()
+        # A caller may ask for more than there are tokens.
         count = min(likeliest, before_TV.shape[1])
         top = before_TV.topk(count)
         rows = zip(top.indices.tolist(), top.values.tolist(), strict=True)
         tops = [tuple(zip(row_ids, values, strict=True)) for row_ids, values in rows]
+        # A copy, so that this row alone stays in memory and not the logits of the whole part.
         self._next_V = after_TV[-1].clone()
         scores = [
             TokenScore(token, logprob, top)

@@ -46,6 +46,7 @@ def chunk_pass(model: TorchModel, chunks: Sequence[Chunk]) -> tuple[Pass, Tensor
     tables = torch.nn.utils.rnn.pad_sequence(
         [*pages, torch.zeros(1, dtype=torch.int32)], batch_first=True
     )
+    # Rows that were added come behind all of these, and are nobody's last token.
     last = torch.tensor(lengths).cumsum(0) - 1
     device = model.device
     places = Places(*(to_device(part, device) for part in (positions, owners, tables)))
