@@ -4,7 +4,6 @@ In: the directory of a stage: its rollouts and `metrics.jsonl`. Out: lengths of 
 which sampling, judging and updating took longer than predicted.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from dianoia.base.errors import ConfigError
 from dianoia.simulation.lengths import LogNormal, Observed, fit
 from dianoia.simulation.prediction import RolloutTimes
+from dianoia.storage.journal import read_journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ def measured_rollouts(stage: Path) -> list[MeasuredRollout]:
 
     Raises:
         ConfigError: there are no metrics, or fewer than two rollouts.
+        DamagedFile: a line of the metrics is damaged.
     """
     file = stage / "metrics.jsonl"
     if not file.is_file():
@@ -72,7 +73,8 @@ def measured_rollouts(stage: Path) -> list[MeasuredRollout]:
             "stage that has run, such as runs/miniature-zero/stages/zero"
         )
     rollouts: list[MeasuredRollout] = []
-    for row in map(json.loads, file.read_text(encoding="utf-8").splitlines()):
+    # As a journal: a stage that was killed, or that is at work, may have left a part of a line.
+    for row in read_journal(file):
         if "generate_seconds" in row:
             times = (row[f"{verb}_seconds"] for verb in ("generate", "score", "update"))
             rollouts.append(MeasuredRollout(row["completions/mean_length"], *times))
@@ -103,6 +105,7 @@ class Factors:
 
 def factors(measured: Sequence[MeasuredRollout], predicted: Sequence[RolloutTimes]) -> Factors:
     """Return the factors that make the predicted sums equal the measured ones."""
+    # Of sums and not means of ratios: a short rollout would count as much as a long one.
     return Factors(
         sum(m.sampling for m in measured) / sum(p.sampling for p in predicted),
         sum(m.judging for m in measured) / sum(p.judging for p in predicted),

@@ -33,8 +33,10 @@ def test_the_first_rollout_only_warms_up(finished_run: Path) -> None:
 
 
 def test_several_steps_of_a_rollout_are_added(tmp_path: Path) -> None:
-    row = '{"generate_seconds": 2, "score_seconds": 1, "update_seconds": 3, "completions/mean_length": 9}\n'
-    (tmp_path / "metrics.jsonl").write_text(2 * (row + '{"update_seconds": 4}\n'))
+    row = '{"step": 1, "generate_seconds": 2, "score_seconds": 1, "update_seconds": 3, "completions/mean_length": 9}\n'
+    rows = 2 * (row + '{"step": 2, "update_seconds": 4}\n')
+    # A kill has cut the last line.
+    (tmp_path / "metrics.jsonl").write_text(rows + '{"step": 3, "upda')
     (rollout,) = measured_rollouts(tmp_path)
     assert (rollout.updating, rollout.total) == (7, 10)
 
