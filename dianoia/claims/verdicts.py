@@ -117,6 +117,7 @@ def _why_not_measured(parts: Sequence[str]) -> str:
 def _why(holds: bool | None, values: Sequence[Value]) -> str:
     """Return the values that decided, or what is missing."""
     # For a claim that fails, only the failing checks; for one that holds, all of them.
+    # `is`, as None, True and False are three answers here.
     deciding = [value for value in values if value.holds is holds]
     if holds is None:
         return "not measured: " + "; ".join(value.note for value in deciding)

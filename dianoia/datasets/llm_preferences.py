@@ -127,6 +127,7 @@ class LLMAnnotator:
 
 
 def _messages(prompt: str, **parts: str) -> Messages:
+    # Braces in answers do no harm: only the prompt of our own is read as a pattern.
     return [{"role": "user", "content": prompt.format(**parts)}]
 
 

@@ -111,6 +111,7 @@ class Conversation:
         """
         if not self.exchanges:
             raise ConfigError("there is no answer yet that could be written again; ask something")
+        # Taken out before the question is asked again: the new prompt must not hold the old answer.
         last = self.exchanges.pop()
         before = len(self.exchanges)
         try:

@@ -34,6 +34,7 @@ class IncrementalText:
         # A decoder may show an unfinished character in place of text that was complete before; then nothing is new yet.
         new = complete[len(self._sent) :] if complete.startswith(self._sent) else ""
         self._sent += new
+        # Only where all is complete and sent: the next decoding may then begin at the last border.
         if len(complete) == len(text) == len(self._sent):
             self._prefix, self._boundary = self._boundary, len(self._ids)
             self._sent = self._decode(self._ids[self._prefix :])
@@ -47,6 +48,7 @@ class IncrementalText:
 
     def tokens_within(self, characters: int) -> int:
         """Return the number of tokens after which the text has `characters` characters or more, incomplete ones aside."""
+        # Bisection: the length of the complete text is taken to rise with its tokens.
         low, high = 0, len(self._ids)
         while low < high:
             middle = (low + high) // 2
@@ -102,5 +104,6 @@ class StopStrings:
     @staticmethod
     def _begun(text: str, stop: str) -> int:
         """Return the length of the longest beginning of a stop string that the text ends with."""
+        # Less than the whole, which was looked for before; the longest, so that nothing is let out too early.
         longest = min(len(stop) - 1, len(text))
         return next((n for n in range(longest, 0, -1) if text.endswith(stop[:n])), 0)

@@ -135,6 +135,7 @@ class WorkerPool(AbstractContextManager["WorkerPool"]):
 
     def _run_batch(self, batch: Sequence[str]) -> list[Reply]:
         """Run a batch of items, in JSON, on the next idle worker. Waits for one."""
+        # Waits for a worker: there are as many threads as workers, but `run` may be called from others.
         worker = self._idle.get()
         # Only this thread uses the worker until it is put back, so that the difference needs no lock.
         before = worker.replaced
@@ -221,6 +222,7 @@ class _Worker:
             self._connection, self._pid = self.fork_server.start()
             self._items = 0
         try:
+            # The items are JSON already, so that they are joined and not encoded once more.
             self._connection.send("[" + ",".join(items) + "]", self.bounds.wall_seconds)
         except OSError:
             self._lose()

@@ -39,6 +39,7 @@ class Decoder:
         if self.bandwidth is None:
             return arithmetic + self.overhead
         reading = (self.weight_bytes + context * self.cache_bytes) / self.bandwidth
+        # Reading and launches follow one another, and arithmetic runs beside both.
         return max(arithmetic, reading + self.overhead)
 
     def prefill(self, tokens: float) -> float:

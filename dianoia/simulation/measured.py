@@ -45,6 +45,7 @@ def observed_lengths(stage: Path) -> Observed:
     for file in sorted((stage / "rollouts").glob("*.parquet")):
         table = pq.read_table(file, columns=["problem", "tokens"])
         problems, tokens = (np.asarray(table[name].to_pylist()) for name in ("problem", "tokens"))
+        # By problem within a file: each file is one rollout, in which a problem stands once.
         groups += [tokens[problems == problem].astype(np.int64) for problem in np.unique(problems)]
     if not groups:
         raise ConfigError(

@@ -53,6 +53,7 @@ class Rates:
             self,
             training=self.training / ranks,
             decoding=self.decoding / ranks,
+            # Threads are whole: with more ranks than threads each rank still counts one, at its part of the speed.
             workers=max(1, self.workers // ranks),
         )
 
@@ -82,6 +83,7 @@ def rates_of(
     `gpu`: its data sheet, which has the link between GPUs of a node; None: as on an H100. `network`: bytes per second and
     direction between nodes, per rank.
     """
+    # A CPU's rate is that of wide products, which a narrow model does not reach; a GPU's has its share already.
     share = width / (width + CORE_WIDTH) if machine.cpu else 1.0
     link = LINK_SHARE * (450e9 if gpu is None else 1e9 * gpu.link)
     return Rates(
@@ -89,6 +91,7 @@ def rates_of(
         decoding=share * (machine.bfloat16 if sampler_bfloat16 else machine.float32),
         bandwidth=machine.bandwidth,
         workers=machine.workers,
+        # What reading does not explain of a GPU's step; on a CPU only arithmetic counts.
         layer_seconds=0.0 if machine.cpu else LAYER_SECONDS,
         link=_CPU_LINK if machine.cpu else link,
         network=LINK_SHARE * network,

@@ -52,6 +52,7 @@ class Training(ABC):
 
         Rank 0 writes it, by itself unless the ranks hold the model together: a stage resumes with any number of ranks.
         """
+        # A rank with a whole copy has nothing to add to what rank 0 writes; one with a shard has to give its rows.
         if not (self.context.writes or self.context.sharding):
             return
         self.learner.save_state(self.context.directory.state, progress or self.progress())
@@ -73,6 +74,7 @@ class Training(ABC):
 
     def finish(self) -> None:
         """Write the checkpoint."""
+        # Before the checkpoint is written, which may need just this space.
         release_space()  # disk space reserved for the next state: there is none
         folder = self.context.directory.checkpoint
         # Every rank takes part, and rank 0 writes. The folder appears under its name only when it is complete.

@@ -64,6 +64,7 @@ class FineTuning(Training):
         sizes = (sum(lengths[index] for index in step) for step in self.steps)
         self.tokens = list(accumulate(sizes, initial=0))
         self.data = self.corpus.fingerprint()  # a state is only of use with the same data
+        # Behind the data: the learning rate's schedule asks how many steps there will be.
         self.learner = context.supervised_learner(self.start, config, self.steps)
         self.announce()
 
@@ -179,6 +180,7 @@ class FineTuning(Training):
             self.check_same_data(progress["data"])
         # Rows of steps after the state are dropped: they will be written again.
         path = self.context.directory.metrics
+        # Without a state all rows go, that of step 0 too, which is written anew below.
         self.journal = self.context.journal(
             path, resume_at=self.step + 1 if progress is not None else 0
         )

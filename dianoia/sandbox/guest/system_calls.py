@@ -82,6 +82,7 @@ def pivot_root(new: str, old: str) -> None:
 
 def make_read_only(target: str) -> None:
     """Mark a mount and all below it read-only and without set-user-id programs (Linux 5.12)."""
+    # struct mount_attr: attributes to set, to clear, propagation, user namespace.
     attributes = (ctypes.c_uint64 * 4)(_ATTR_RDONLY | _ATTR_NOSUID, 0, 0, 0)
     syscall(
         _MOUNT_SETATTR,

@@ -88,6 +88,7 @@ def _is_case(case: object) -> bool:
 
 def _unpacked(text: str) -> str:
     """Return the text of packed tests; raises ValueError or UnpicklingError (decision 2)."""
+    # `zlib.decompress` has no bound on what it unpacks.
     packed = zlib.decompressobj()
     data = packed.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
     # A few kilobytes can unpack to gigabytes.
@@ -209,6 +210,7 @@ def read_mbpp(row: Row) -> Columns:
         "tests": {
             "asserts": [*tests, *hidden],
             "setup": "\n".join(part.replace("\r\n", "\n") for part in setup if part.strip()),
+            # The tests call `sum` of the program: without the name here it would be Python's own.
             "program_names": _shadowing(code),
         },
         # Emptied, so that the tests are read from `tests`.

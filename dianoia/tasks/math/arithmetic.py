@@ -69,6 +69,7 @@ def _whole_root(number: int, degree: int) -> int | None:
     # The root would be below 2, or the search too long.
     if number.bit_length() < degree or number.bit_length() > 2000:
         return None
+    # The root of a number of n bits is below 2 to the n / degree, rounded up.
     low, high = 1, 1 << (number.bit_length() // degree + 1)
     while low < high:
         middle = (low + high) // 2
@@ -97,6 +98,7 @@ def difference(lhs: Value, rhs: Value) -> Value:
 def is_below(value: Value, exponent: float) -> bool:
     """Return True if the absolute value of a number is below ten to an exponent."""
     if isinstance(value, Fraction):
+        # Rounded down, so that it is never more lenient than the exponent.
         return abs(value) < Fraction(10) ** math.floor(exponent)
     return bool(abs(value) < CONTEXT.mpf(10) ** exponent)
 

@@ -144,6 +144,7 @@ def _extreme(largest: bool) -> Callable[..., Value]:
         # Complex numbers have no order.
         if any(not isinstance(value, Fraction) and CONTEXT.im(value) for value in values):
             raise Undefined("a maximum of complex numbers")
+        # Compared as rounded numbers, and returned as it came: an exact one stays exact.
         return (max if largest else min)(values, key=inexact)
 
     return compute

@@ -88,6 +88,7 @@ def _replies(pairs: Sequence[Pair]) -> list[Reply]:
     for verifier, members in indices.items():
         workers = _plugin_workers(verifier) if verifier else _WORKERS
         items = [item_of(*pairs[index]) for index in members]
+        # By index, since the pairs of several verifiers are mixed.
         replies |= zip(members, workers.replies(items), strict=True)
     return [replies[index] for index in range(len(pairs))]
 
