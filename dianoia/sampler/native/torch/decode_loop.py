@@ -193,7 +193,7 @@ class DecodeLoop:
             return
         slots = max(schedule.live) + 1
         after = {i: min(s.tokens + count, s.most_tokens) for i, s in schedule.live.items()}
-        # Slots without a sample have length 0 and no pages: plain attention leaves them out.
+        # A slot without a sample has length 0 and no pages; its row reads the scratch page.
         lengths = [after.get(slot, 0) for slot in range(slots)]
         pages = [schedule.live[i].pages if i in after else [] for i in range(slots)]
         self._steps.use({slot: sample.params for slot, sample in schedule.live.items()})
