@@ -136,7 +136,7 @@ def predict(
     Raises:
         ConfigError: `staleness` without samplers, or no rank is left to learn.
     """
-    _check_samplers(layout, samplers, staleness)
+    check_samplers(layout, samplers, staleness)
     # One generator for all rollouts, drawn in their order: a sweep over ranks sees the same lengths in each point.
     random = np.random.default_rng(seed)
     learners = replace(layout, ranks=layout.ranks - samplers)
@@ -179,7 +179,7 @@ def predict(
     )
 
 
-def _check_samplers(layout: Layout, samplers: int, staleness: int) -> None:
+def check_samplers(layout: Layout, samplers: int, staleness: int) -> None:
     """Raise ConfigError for `staleness` without ranks that only sample, and where none is left to learn."""
     if staleness and not samplers:
         raise ConfigError(

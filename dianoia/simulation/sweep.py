@@ -11,7 +11,7 @@ from dianoia.hardware.machine import Machine
 from dianoia.recipe.plan.layout import Layout, Sharding
 from dianoia.recipe.plan.memory import TIGHT, peak
 from dianoia.recipe.plan.model_sizes import Size
-from dianoia.simulation.prediction import RolloutTimes, Workload, predict
+from dianoia.simulation.prediction import RolloutTimes, Workload, check_samplers, predict
 from dianoia.simulation.rates import Rates
 
 _SHARES = (1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8)
@@ -56,6 +56,9 @@ def sweep(
 
     `samplers`: ranks that only sample; None: as many as are fastest, and none if the weights are always the newest.
     `per_device`: tokens per second and device of which the efficiency is a share; None: those of the first point.
+
+    Raises:
+        ConfigError: `samplers` leaves no rank to learn.
     """
     points: list[Point] = []
     for ranks in counts:
@@ -105,6 +108,8 @@ def _point(
     overlap: bool,
     seed: int,
 ) -> Point:
+    # Before the memory of the learners is counted, which divides by their number.
+    check_samplers(layout, samplers, staleness)
     learners = replace(layout, ranks=layout.ranks - samplers, served=samplers > 0)
     rates = cluster.rates.share(layout.ranks) if cluster.machine.cpu else cluster.rates
     shard, fits = _first_that_fits(stage, work, cluster, learners, reward_models)

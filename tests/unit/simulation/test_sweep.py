@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from dianoia.base.errors import ConfigError
 from dianoia.hardware.machine import Machine, other_machine
 from dianoia.recipe.plan.layout import Layout
 from dianoia.recipe.plan.model_sizes import size_from_config
@@ -48,6 +49,12 @@ def test_the_fastest_split_is_taken() -> None:
     (asked,) = sweep(STAGE, WORK, CLUSTER, [16], staleness=1, samplers=5)
     assert asked.times.samplers == 5
     assert sweep(STAGE, WORK, CLUSTER, [1], staleness=1) == [], "one device cannot be split"
+
+
+def test_ranks_that_all_sample_are_refused() -> None:
+    for ranks in (4, 8):
+        with pytest.raises(ConfigError, match=f"--samplers 8: of {ranks} ranks none"):
+            sweep(STAGE, WORK, CLUSTER, [16, ranks], staleness=1, samplers=8)
 
 
 def test_ranks_of_a_cpu_share_its_threads() -> None:
