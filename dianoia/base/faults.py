@@ -179,10 +179,9 @@ def _message(error: BaseException) -> str | None:
     """Return the message of one error of a chain; None for an error of the program."""
     text = str(error)
     # Memory first: a system error with ENOMEM has its own text.
-    if isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError | ImportError | OSError) and _is_memory(error, text)
-    ):
-        return _memory(text)
+    message = memory_message(error)
+    if message is not None:
+        return message
     if isinstance(error, OSError):
         return _system(error, text)
     if type(error).__name__ == "SafetensorError" or isinstance(error, RuntimeError):
@@ -192,6 +191,16 @@ def _message(error: BaseException) -> str | None:
             return _text_of(int(number[1] or number[2]), None, text)
         if _WRITING.search(text):  # the library does not say why
             return _text_of(errno.EFBIG if _files_are_limited() else errno.ENOSPC, None, text)
+    return None
+
+
+def memory_message(error: BaseException) -> str | None:
+    """Return the message of an error that says that memory has run out; None for any other."""
+    text = str(error)
+    if isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ImportError | OSError) and _is_memory(error, text)
+    ):
+        return _memory(text)
     return None
 
 

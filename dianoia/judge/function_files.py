@@ -172,7 +172,8 @@ def format_error(error: BaseException, file: Path | None = None) -> str:
     in_file = [frame for frame in frames if file is None or Path(frame.filename) == file] or frames
     last = in_file[-1] if in_file else None
     line = f" ({last.filename}, line {last.lineno}: {last.line})" if last else ""
-    return f"raised {type(error).__name__}: {error}{line}"
+    text = f": {error}" if str(error) else ""
+    return f"raised {type(error).__name__}{text}{line}"
 
 
 # Files -------------------------------------------------------------------------------------------

@@ -30,7 +30,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from dianoia.base.errors import UserError
+from dianoia.base.errors import MachineFault, UserError
+from dianoia.base.faults import memory_message
 from dianoia.base.records import Problem, Rollout, Turn
 from dianoia.config import FunctionSettings
 from dianoia.judge.completion_text import CompletionText
@@ -251,19 +252,26 @@ class FunctionPart(RewardPart):
 
     @contextmanager
     def _errors_named(self, keywords: Mapping[str, Any]) -> Iterator[None]:
-        """Raise what the function raises as UserError, with its place in the file."""
+        """Raise what the function raises as UserError, with its place in the file; as MachineFault if memory ran out."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit, asyncio.CancelledError):
             raise
         except BaseException as error:  # math-verify's time-outs are no Exceptions
-            raise UserError(_failed(self.function, error, keywords)) from error
+            what = _failed(self.function, error, keywords)
+            memory = memory_message(error)
+            if memory is not None:
+                raise MachineFault(f"{what}: {memory}") from error
+            raise UserError(f"{what}. {_cure(error, keywords)}") from error
 
 
 def _failed(function: Function, error: BaseException, keywords: Mapping[str, Any]) -> str:
     count = len(next((v for v in keywords.values() if isinstance(v, list)), []))
+    return f"{_name(function)} {format_error(error, function.file)} while scoring {count} completions"  # fmt: skip
+
+
+def _cure(error: BaseException, keywords: Mapping[str, Any]) -> str:
     return (
-        f"{_name(function)} {format_error(error, function.file)} while scoring {count} completions. "
         f"{_other_form(error, keywords)}Fix it and rerun the same command; the stage then starts from scratch, because its "
         "reward function changed"
     )

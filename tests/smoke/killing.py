@@ -106,6 +106,8 @@ def _content(path: Path) -> Any:
 def assert_same(run: Path, reference: Path) -> None:
     """Two runs left the same files with the same content, times aside."""
     actual, expected = contents(run), contents(reference)
-    assert set(actual) == set(expected)
+    # pytest explains asserts of test modules only.
+    lost, added = sorted(expected.keys() - actual), sorted(actual.keys() - expected)
+    assert not lost and not added, f"lacks {lost}, has {added} besides"
     different = [name for name, value in expected.items() if actual[name] != value]
-    assert not different
+    assert not different, f"differ: {different}"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from transformers import TrainerState
 
-from dianoia.base.errors import UserError
+from dianoia.base.errors import MachineFault, UserError
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus, Turn
 from dianoia.judge.completion_text import CompletionText
 from dianoia.judge.functions import Form, Function, FunctionPart, columns_of, missing
@@ -365,6 +365,22 @@ def test_an_exception_is_told_with_file_and_line(kind: type[BaseException], wait
     assert f"'mine' (my.py:mine) raised {kind.__name__}" in said and "no such thing" in said
     assert f"{__file__}, line " in said and 'raise kind("no such thing")' in said
     assert "3 completions" in said and isinstance(told.value.__cause__, kind)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")],
+    ids=["Python", "PyTorch"],
+)
+def test_memory_that_runs_out_is_no_mistake_of_the_function(error: Exception) -> None:
+    def grow(**_: Any) -> list[float]:
+        raise error
+
+    with pytest.raises(MachineFault) as told:
+        ask(grow)
+    message = str(told.value)
+    assert re.search(rf"'mine' \(my.py:mine\) raised {type(error).__name__}.*: memory has run out", message)  # fmt: skip
+    assert "resumes from the last state" in message and "Fix it" not in message
 
 
 def test_ctrl_c_is_no_mistake_of_the_function() -> None:
