@@ -237,7 +237,7 @@ def lengths(completions, **columns):
         ("bytearray(1 << 60)", "memory"),
     ],
 )
-def test_a_rank_that_raises_is_named_with_step_and_cause(
+def test_a_rank_that_raises_is_named_and_the_run_goes_on(
     body: str, message: str, whole: tuple[Path, Path], tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -254,6 +254,11 @@ def test_a_rank_that_raises_is_named_with_step_and_cause(
     error = capsys.readouterr().err
     # Rank 0 calls the functions of users.
     assert "rank 0 of 2" in error and "score in step 2" in error and message in error, error
+    mark.touch()
+    assert main(command) == 0
+    threads = [*arguments(recipe, tmp_path / "threads"), *TWO_THREADS, "--only", "zero"]
+    assert main(threads) == 0
+    assert_same(tmp_path / "run", tmp_path / "threads")
 
 
 @pytest.mark.slow
