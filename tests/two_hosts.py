@@ -122,10 +122,10 @@ def _namespace() -> subprocess.Popen[bytes]:
     return holder
 
 
-def _space(pid: int) -> str | None:
+def _space(pid: int) -> Path | None:
     """Return the network namespace of a process; None if it has ended."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return Path(f"/proc/{pid}/ns/net").readlink()
     except OSError:
         return None
 

@@ -34,10 +34,10 @@ _MEET_SECONDS = 300.0
 _INTERFACE = "GLOO_SOCKET_IFNAME"
 
 
-def _exit(message: str) -> NoReturn:
+def exit_at_once(message: str) -> NoReturn:
     """End this process, whose main thread waits for a rank that hangs."""
-    print(message, file=sys.stderr, flush=True)  # noqa: T201 - nobody else is left to say it
-    os._exit(1)
+    print(f"dianoia: {message}", file=sys.stderr, flush=True)  # noqa: T201 - nobody else is left to say it
+    os._exit(2)
 
 
 class ProcessGroup(RankGroup):
@@ -48,7 +48,7 @@ class ProcessGroup(RankGroup):
         placement: Placement,
         device: torch.device,
         on_point: Callable[[str], object] | None = None,
-        on_silence: Callable[[str], object] = _exit,
+        on_silence: Callable[[str], object] = exit_at_once,
     ) -> None:
         """Meet the other ranks.
 

@@ -134,7 +134,7 @@ class Watch:
         at = f" (last heard of: {self._points[rank]})" if rank in self._points else ""
         return (
             f"rank {rank} of {self._size} has not answered for {SILENT_SECONDS:.0f} seconds{at}, so it hangs or its machine "
-            "cannot be reached"
+            "cannot be reached. The same command resumes from the last state"
         )
 
     def report(self, text: str) -> None:

@@ -7,8 +7,9 @@ nothing else, and end with it.
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 from dianoia.base.cgroups import share_cores
 from dianoia.base.errors import RankError, UserError
@@ -16,9 +17,10 @@ from dianoia.base.progress import Reporter, Silence
 from dianoia.base.stopping import SIGNAL_NAMES
 from dianoia.distributed.group import joined
 from dianoia.distributed.placement import Placement
-from dianoia.distributed.process_group import ProcessGroup
+from dianoia.distributed.process_group import ProcessGroup, exit_at_once
 from dianoia.hardware import devices
 from dianoia.pipeline.messages import Request
+from dianoia.pipeline.results import write_failure
 from dianoia.pipeline.stage import run_stage
 
 _NEXT = "wait for the next stage"
@@ -29,18 +31,27 @@ class LaunchedRanks:
 
     def __init__(self, placement: Placement) -> None:
         self._placement = placement
+        self._request: Request | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Meet the other ranks, and let them go at the end."""
-        with _group(self._placement) as self._group:
+        with _group(self._placement, self._end) as self._group:
             yield
             self._group.broadcast(None, _NEXT)
 
     def start(self, request: Request, reporter: Reporter) -> None:
         """Run a stage to its end on all ranks."""
+        self._request = request
         self._group.broadcast(request, _NEXT)
         run_stage(request, reporter)
+        self._request = None
+
+    def _end(self, message: str) -> NoReturn:
+        """End the process because another rank hangs; called in a thread while the stage waits for that rank."""
+        if (request := self._request) is not None:
+            write_failure(request.run.stage(request.name), RankError(message))
+        exit_at_once(message)
 
     def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
         """Return the stage that has just ended."""
@@ -74,10 +85,13 @@ def _next(group: ProcessGroup) -> Request | None:
 
 
 @contextmanager
-def _group(placement: Placement) -> Iterator[ProcessGroup]:
+def _group(
+    placement: Placement, on_silence: Callable[[str], NoReturn] = exit_at_once
+) -> Iterator[ProcessGroup]:
     """Be one of the launched ranks in the block, and tell the others of an error that ends it."""
     share_cores(placement.local_size)
-    group = ProcessGroup(placement, devices.use_device(placement.local_rank))
+    device = devices.use_device(placement.local_rank)
+    group = ProcessGroup(placement, device, on_silence=on_silence)
     with joined(group):
         try:
             yield group

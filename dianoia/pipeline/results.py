@@ -67,9 +67,8 @@ def begin(task: StageTask, planned: PlannedRun) -> None:
     write_results(planned)  # results of a stage that is re-run no longer count
 
 
-def write_failure(planned: PlannedRun, name: str, error: Exception) -> None:
+def write_failure(directory: StageDirectory, error: Exception) -> None:
     """Write the error that ended a stage, for those who look at the run later."""
-    directory = planned.run.stage(name)
     # A full disk, or a folder that was moved away, may be the error itself.
     with suppress(OSError, UserError):
         if directory.path.is_dir():

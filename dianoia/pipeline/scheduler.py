@@ -206,7 +206,7 @@ class Scheduler:
     def _write_failure(self, job: Job, error: Exception) -> None:
         # A stage that the user has stopped has not failed.
         if not isinstance(error, Stopped):
-            write_failure(self._runs[job.key[0]], job.request.name, error)
+            write_failure(job.request.run.stage(job.request.name), error)
 
     def _report_failure(self, title: str, error: Exception) -> None:
         if isinstance(error, Stopped):

@@ -318,6 +318,8 @@ def test_twenty_kills_of_random_ranks_at_random_times(
                     with _ended_in_time(run):
                         os.kill(draws.choice(victims), signal.SIGKILL)
                         kills += started.finish().returncode != 0
+                    reached.add(_rows(run))
         assert main(command) == 0
         assert_same(run, reference)
         shutil.rmtree(run)
+    assert len(reached) > 4, "the kills came at different steps"

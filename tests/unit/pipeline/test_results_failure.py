@@ -6,8 +6,7 @@ import pytest
 
 from dianoia.base.errors import StageCrashed, UserError
 from dianoia.base.files import read_table
-from dianoia.pipeline.results import PlannedRun, write_failure
-from dianoia.recipe.load import load_recipe
+from dianoia.pipeline.results import write_failure
 from dianoia.storage.run_directory import RunDirectory
 
 
@@ -20,10 +19,9 @@ from dianoia.storage.run_directory import RunDirectory
     ],
 )
 def test_the_message_is_kept(error: Exception, text: str, tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
-    planned = PlannedRun(load_recipe("miniature-zero"), run, ())
-    write_failure(planned, "zero", error)
-    assert not run.stage("zero").path.exists(), "a folder that is gone is not made again"
-    run.stage("zero").path.mkdir(parents=True)
-    write_failure(planned, "zero", error)
-    assert read_table(run.stage("zero").failure)["error"] == text
+    stage = RunDirectory(tmp_path).stage("zero")
+    write_failure(stage, error)
+    assert not stage.path.exists(), "a folder that is gone is not made again"
+    stage.path.mkdir(parents=True)
+    write_failure(stage, error)
+    assert read_table(stage.failure)["error"] == text

@@ -92,7 +92,9 @@ def test_after_a_failure_no_stage_starts_and_the_others_finish(
 ) -> None:
     failures: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        scheduler, "write_failure", lambda _run, name, error: failures.append((name, str(error)))
+        scheduler,
+        "write_failure",
+        lambda stage, error: failures.append((stage.path.name, str(error))),
     )
     executor = FakeExecutor(["general", "other"], {"general": UserError("the disk is full")})
     lines = schedule(executor, 2, monkeypatch, UserError)
