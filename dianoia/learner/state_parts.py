@@ -9,7 +9,8 @@ many minutes; a copy of them in main memory, which would let training go on mean
 """
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
+from dianoia.base.errors import RankError
+from dianoia.base.faults import error_path
 from dianoia.base.limits import HOST_SHARE
 from dianoia.distributed.group import ranks
 from dianoia.hardware.machine import main_memory
@@ -66,11 +69,16 @@ def join(state: Any, tensors: Mapping[str, Tensor]) -> Any:
 
 
 def write_parts(folder: Path | None, tensors: dict[str, Tensor]) -> None:
-    """Write this rank's rows of each tensor into `folder`, which rank 0 has made and names. Collective."""
+    """Write this rank's rows of each tensor into `folder`, which rank 0 has made and names. Collective.
+
+    Raises:
+        OSError, MachineFault: this rank could not write its part.
+        RankError: another rank could not.
+    """
     group = ranks()
-    place = group.broadcast(str(folder), "write the state")
-    with group.exchanging("write the state"):
-        dcp.save(tensors, checkpoint_id=Path(place) / PARTS)  # type: ignore[attr-defined]
+    path = Path(group.broadcast(str(folder), "write the state")) / PARTS
+    with group.exchanging("write the state"), _failures_by_rank(path, "write"):
+        dcp.save(tensors, checkpoint_id=path)  # type: ignore[attr-defined]
 
 
 def read_parts(folder: Path, state: Any, live: Any) -> Any:
@@ -78,6 +86,10 @@ def read_parts(folder: Path, state: Any, live: Any) -> Any:
 
     Collective. Unlike the other files of a state, the list of the parts is a pickle; like them it is checked against
     `SHA256SUMS` before.
+
+    Raises:
+        OSError, MachineFault: this rank could not read its part.
+        RankError: another rank could not.
     """
     targets: dict[str, Tensor] = {}
     wanted = _placeholders(state)
@@ -89,11 +101,34 @@ def read_parts(folder: Path, state: Any, live: Any) -> Any:
 
     _map_tensors(live, take)
     group = ranks()
-    with group.exchanging("read the state"), warnings.catch_warnings():
+    path = folder / PARTS
+    with (
+        group.exchanging("read the state"),
+        _failures_by_rank(path, "read"),
+        warnings.catch_warnings(),
+    ):
         # A process by itself is told that it is one.
         warnings.simplefilter("ignore")
-        dcp.load(targets, checkpoint_id=folder / PARTS, no_dist=group.size == 1)  # type: ignore[attr-defined]
+        dcp.load(targets, checkpoint_id=path, no_dist=group.size == 1)  # type: ignore[attr-defined]
     return join(state, targets)
+
+
+@contextmanager
+def _failures_by_rank(path: Path, verb: str) -> Iterator[None]:
+    """Raise the failure of a rank in the block as that rank's own error, and as RankError on the others."""
+    group = ranks()
+    try:
+        yield
+    # No Exception: whoever reports the errors of a stage would not see it.
+    except dcp.CheckpointException as error:
+        own = error.failures.get(group.rank)
+        if own is not None:
+            with error_path(path):
+                raise own[0] from None
+        rank, (cause, _) = min(error.failures.items())
+        raise RankError(
+            f"rank {rank} of {group.size} could not {verb} its part of the state in {path}: {cause}"
+        ) from error
 
 
 def is_in_parts(state: Any) -> bool:

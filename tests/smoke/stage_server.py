@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 
 from dianoia.pipeline import fork_server
@@ -27,11 +27,12 @@ class _Process:
 class ForkedServer(fork_server.ForkServer):
     """To be put in the place of `ForkServer`."""
 
-    def __init__(self, locks: Sequence[int]) -> None:
+    def __init__(self, locks: Sequence[int], prepare: Callable[[], object] | None = None) -> None:
+        """`prepare` is called in the server, whose forks run the stages."""
         self.control, server_end = Pipe()
         with server_end:
             files = server_end.fileno(), *locks
-            self._forked = Forked(f"{__name__}:serve", (), files)
+            self._forked = Forked(f"{__name__}:serve", (prepare,), files)
         self._process = _Process(self._forked)  # type: ignore[assignment]
         self._is_idle = True
 
@@ -40,6 +41,8 @@ class ForkedServer(fork_server.ForkServer):
         self._forked.close()
 
 
-def serve(control: int, *locks: int) -> None:
+def serve(prepare: Callable[[], object] | None, control: int, *locks: int) -> None:
     """Be the server, in a process that was just forked."""
+    if prepare is not None:
+        prepare()
     fork_server.serve(locks, os.getppid(), control, True)

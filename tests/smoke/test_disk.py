@@ -9,8 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from dianoia.learner.policy import PolicyLearner
 from dianoia.sampler.native.engine import NativeSampler
 from tests.conftest import TINY_ZERO, Make
 from tests.smoke.commands import SECONDS, Command, fresh, run_command
+from tests.smoke.disks import fill, mount
 from tests.smoke.killing import assert_same
 
 MANY = TINY_ZERO.replace("steps = 4", "steps = 16").replace(
@@ -66,24 +66,6 @@ def long_zero(copy_of: Callable[[str, Make], Path], tiny_base: Path) -> tuple[Pa
     return folder / "zero.toml", folder / "run"
 
 
-def mount(*options: str) -> None:
-    done = subprocess.run(["mount", *options], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"this user may not mount: {done.stderr.strip()}")
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("mounting needs root on Linux")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount("-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder))
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
 def arguments(recipe: Path, out: Path, *options: str) -> list[str]:
     return ["run", str(recipe), "--out", str(out), *options]
 
@@ -126,17 +108,6 @@ def test_a_disk_that_fills_up_costs_no_step(
     assert done.returncode == 0, done.stderr
     assert f"resumes after step {reached}" in done.stdout, "no step is done twice"
     assert_same(out, whole)
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as file:
-        for size in (65_536, 4096, 1):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
 
 
 def test_an_output_that_is_full(long_zero: tuple[Path, Path]) -> None:
