@@ -111,7 +111,7 @@ def test_a_lost_network_ends_both_ranks_and_the_run_goes_on(
             r"step \d+\), so it hangs or its machine cannot be reached",
             output,
         ), output
-        assert "the same command resumes from the last state" in output
+        assert "The same command resumes from the last state" in output
     assert not hosts.processes()
     with lock_directory(run):
         pass
