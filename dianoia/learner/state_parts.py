@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from dianoia.base.errors import RankError
-from dianoia.base.faults import error_path
 from dianoia.base.limits import HOST_SHARE
 from dianoia.distributed.group import ranks
 from dianoia.hardware.machine import main_memory
@@ -72,7 +71,7 @@ def write_parts(folder: Path | None, tensors: dict[str, Tensor]) -> None:
     """Write this rank's rows of each tensor into `folder`, which rank 0 has made and names. Collective.
 
     Raises:
-        OSError, MachineFault: this rank could not write its part.
+        OSError, RuntimeError: this rank could not write its part.
         RankError: another rank could not.
     """
     group = ranks()
@@ -88,7 +87,7 @@ def read_parts(folder: Path, state: Any, live: Any) -> Any:
     `SHA256SUMS` before.
 
     Raises:
-        OSError, MachineFault: this rank could not read its part.
+        OSError, RuntimeError: this rank could not read its part.
         RankError: another rank could not.
     """
     targets: dict[str, Tensor] = {}
@@ -123,8 +122,7 @@ def _failures_by_rank(path: Path, verb: str) -> Iterator[None]:
     except dcp.CheckpointException as error:
         own = error.failures.get(group.rank)
         if own is not None:
-            with error_path(path):
-                raise own[0] from None
+            raise own[0] from None
         rank, (cause, _) = min(error.failures.items())
         raise RankError(
             f"rank {rank} of {group.size} could not {verb} its part of the state in {path}: {cause}"

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from dianoia.base.errors import ConfigError, TrainingStopped
+from dianoia.base.faults import error_path
 from dianoia.config import OptimizerSettings
 from dianoia.distributed.digests import weights_digest
 from dianoia.distributed.group import ranks
@@ -444,7 +445,8 @@ class Learner:
             write_further = partial(write_parts, tensors=tensors) if tensors else None
             save_state(folder, state, self.step, write_further, whole_bytes(tensors))
         elif tensors:
-            write_parts(None, tensors)
+            with error_path(folder):
+                write_parts(None, tensors)
 
     def load_state(self, folder: Path) -> dict[str, Any] | None:
         """Resume from the state in `folder`; returns the `progress` written with it, None where there is no state.
@@ -460,7 +462,8 @@ class Learner:
         if is_in_parts(state["learner"]):
             for trainer in self.trainers:
                 trainer.begin_averages()
-            state["learner"] = read_parts(folder, state["learner"], self.state_dict())
+            with error_path(folder):
+                state["learner"] = read_parts(folder, state["learner"], self.state_dict())
         self.load_state_dict(state["learner"])
         progress: dict[str, Any] = state["progress"]
         return progress
