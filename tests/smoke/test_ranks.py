@@ -117,6 +117,24 @@ def test_pretraining_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_adapters_too(whole_zero: tuple[Path, Path], tmp_path: Path) -> None:
+    recipe, _ = whole_zero
+    lora = ["--set", "zero.lora.rank=4", "--only", "zero"]
+    assert main([*arguments(recipe, tmp_path / "threads"), *TWO_THREADS, *lora]) == 0
+    assert main([*arguments(recipe, tmp_path / "ranks"), *TWO_RANKS, *lora]) == 0
+    assert_same(tmp_path / "ranks", tmp_path / "threads")
+
+
+@pytest.mark.slow
+def test_the_miniature_too(tmp_path: Path) -> None:
+    few = ["--set", "zero.steps=4", "--only", "zero"]
+    zero = Path("miniature-zero")
+    assert main([*arguments(zero, tmp_path / "threads"), *TWO_THREADS, *few]) == 0
+    assert main([*arguments(zero, tmp_path / "ranks"), *TWO_RANKS, *few]) == 0
+    assert_same(tmp_path / "ranks", tmp_path / "threads")
+
+
+@pytest.mark.slow
 def test_a_launcher_starts_the_ranks(whole: tuple[Path, Path], tmp_path: Path) -> None:
     recipe, reference = whole
     torchrun = [
