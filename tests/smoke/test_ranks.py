@@ -15,11 +15,15 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 
 from dianoia.cli import main
+from dianoia.distributed import group
+from dianoia.learner.policy import PolicyLearner
 from dianoia.pipeline import stage_processes
 from dianoia.storage.lock import lock_directory
 from tests.conftest import TINY_BASE
@@ -277,6 +281,41 @@ def test_a_rank_that_raises_is_named_and_the_run_goes_on(
     threads = [*arguments(recipe, tmp_path / "threads"), *TWO_THREADS, "--only", "zero"]
     assert main(threads) == 0
     assert_same(tmp_path / "run", tmp_path / "threads")
+
+
+def exhaust_memory(rank: int) -> None:
+    """Have a rank request more memory than there is in its third update."""
+    update = PolicyLearner.update
+
+    def greedy(self: PolicyLearner, *rows: object) -> object:
+        if group.ranks().rank == rank and self.step == 2:
+            torch.empty(1 << 52)
+        return update(self, *rows)  # type: ignore[arg-type]
+
+    PolicyLearner.update = greedy  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_out_of_memory_is_named_and_the_run_goes_on(
+    rank: int, whole: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    recipe, reference = whole
+    run = tmp_path / "run"
+    command = [*arguments(recipe, run), *TWO_RANKS, "--only", "zero"]
+    with monkeypatch.context() as patched:
+        server = partial(ForkedServer, prepare=partial(exhaust_memory, rank))
+        patched.setattr(stage_processes, "ForkServer", server)
+        assert main(command) == 2
+    with lock_directory(run):
+        pass
+    error = capsys.readouterr().err
+    assert re.search(rf"rank {rank} of 2, update in step 2: .*memory has run out \(another", error)
+    assert error.count("\n") == 1
+    assert main(command) == 0
+    assert "resumes after step 2" in capsys.readouterr().out
+    assert_same(run, reference)
 
 
 @pytest.mark.slow
