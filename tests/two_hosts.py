@@ -5,6 +5,7 @@ silence, as a network does, where an interface that is shut down would tell its 
 networks (netem) is needed. Needs Linux, root, /dev/net/tun, util-linux and iproute2.
 """
 
+import ctypes
 import fcntl
 import os
 import random
@@ -22,6 +23,7 @@ from pathlib import Path
 TUN = Path("/dev/net/tun")
 _TUNSETIFF = 0x400454CA
 _IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
+_CLONE_NEWNET = 0x40000000
 _BYTES = 65_536
 """Of the longest packet."""
 
@@ -71,7 +73,11 @@ class TwoHosts:
 
     def inside(self, host: int) -> list[str]:
         """Return the beginning of a command line that runs on a host."""
-        return ["nsenter", f"--net=/proc/{self._holders[host].pid}/ns/net"]
+        return ["nsenter", f"--net={self.namespace(host)}"]
+
+    def namespace(self, host: int) -> str:
+        """Return the file of a host's network, for `enter`."""
+        return f"/proc/{self._holders[host].pid}/ns/net"
 
     def processes(self) -> list[int]:
         """Return the ids of the processes that run on the two hosts."""
@@ -111,6 +117,14 @@ def two_hosts() -> Iterator[TwoHosts]:
         yield hosts
     finally:
         hosts.close()
+
+
+def enter(namespace: str) -> None:
+    """Move this process, which has one thread as yet, to a host."""
+    descriptor = os.open(namespace, os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), f"setns to {namespace}")
+    os.close(descriptor)
 
 
 def _namespace() -> subprocess.Popen[bytes]:

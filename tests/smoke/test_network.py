@@ -3,20 +3,24 @@
 Marked slow, and skipped where there can be no network namespaces.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from dianoia.cli import main
 from dianoia.storage.lock import lock_directory
+from tests.smoke.commands import Command
 from tests.smoke.killing import arguments, assert_same
-from tests.two_hosts import TwoHosts, obstacle, two_hosts
+from tests.two_hosts import TwoHosts, enter, obstacle, two_hosts
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +28,10 @@ OPTIONS = ["--set", "threads=2", "--set", "zero.steps=16", "--only", "zero"]
 SECONDS = 30
 """After which a command that has lost a host has ended."""
 PORT = 29517
-AS_TORCHRUN = "-m", "torch.distributed.run"
+SILENT = (
+    r"dianoia: rank {rank} of 2 has not answered for 15 seconds \(last heard of: (sample|score|update|evaluate) in step "
+    r"\d+\), so it hangs or its machine cannot be reached\. The same command resumes from the last state"
+)
 
 
 @pytest.fixture
@@ -46,99 +53,98 @@ def whole(
     return whole_zero[0], out
 
 
-def start(hosts: TwoHosts, recipe: Path, run: Path, launcher: str) -> list[subprocess.Popen[str]]:
-    """Start the same command on both hosts, with the variables of a launcher or by torchrun."""
-    commands = []
-    for host in range(2):
-        variables = {"GLOO_SOCKET_IFNAME": hosts.devices[host]}
-        words = ["-m", "dianoia", *arguments(recipe, run), *OPTIONS]
-        if launcher == "torchrun":
-            endpoint = f"{hosts.addresses[0]}:{PORT}"
-            nodes = "--nnodes", "2", "--nproc-per-node", "1", "--node-rank", str(host)
-            meeting = "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint
-            own = "--local-addr", hosts.addresses[host]
-            words = [*AS_TORCHRUN, *nodes, *meeting, *own, *words]
-        else:
-            variables |= {
-                "RANK": str(host),
-                "WORLD_SIZE": "2",
-                "LOCAL_RANK": "0",
-                "LOCAL_WORLD_SIZE": "1",
-                "MASTER_ADDR": hosts.addresses[0],
-                "MASTER_PORT": str(PORT),
-            }
-        commands.append(
-            subprocess.Popen(
-                [*hosts.inside(host), sys.executable, *words],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env=os.environ | variables,
-            )
-        )
-    return commands
+def become_rank(namespace: str, variables: Mapping[str, str]) -> None:
+    """Be on a host, with the variables that a launcher sets."""
+    enter(namespace)
+    os.environ.update(variables)
 
 
-def finish(commands: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str]]:
-    """Wait for the end of both; return status and output of each."""
-    outputs = [command.communicate(timeout=300)[0] for command in commands]
-    return [(command.returncode, text) for command, text in zip(commands, outputs, strict=True)]
+@pytest.fixture
+def start(hosts: TwoHosts) -> Iterator[Callable[[Path, Path], list[Command]]]:
+    """Starts the same command on both hosts."""
+    with ExitStack() as held:
+
+        def begin(recipe: Path, run: Path) -> list[Command]:
+            commands = []
+            for host in range(2):
+                variables = {
+                    "GLOO_SOCKET_IFNAME": hosts.devices[host],
+                    "RANK": str(host),
+                    "WORLD_SIZE": "2",
+                    "LOCAL_RANK": "0",
+                    "LOCAL_WORLD_SIZE": "1",
+                    "MASTER_ADDR": hosts.addresses[0],
+                    "MASTER_PORT": str(PORT),
+                }
+                prepare = partial(become_rank, hosts.namespace(host), variables)
+                command = Command([*arguments(recipe, run), *OPTIONS], prepare)
+                commands.append(held.enter_context(command))
+            return commands
+
+        yield begin
 
 
-def wait_for_rows(run: Path, count: int, commands: Sequence[subprocess.Popen[str]]) -> None:
-    """Wait until so many steps are on disk."""
+def rows(run: Path) -> int:
     journal = run / "stages/zero/metrics.jsonl"
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= count):
-        assert all(command.poll() is None for command in commands), finish(commands)
-        time.sleep(0.01)
+    return journal.read_bytes().count(b"\n") if journal.exists() else 0
 
 
-@pytest.mark.parametrize("launcher", ["variables", "torchrun"])
+def finish(commands: Sequence[Command]) -> list[tuple[int, str]]:
+    """Wait for the end of both; return status and output of each."""
+    ends = [command.finish() for command in commands]
+    return [(end.returncode, end.stdout + end.stderr) for end in ends]
+
+
 def test_a_lost_network_ends_both_ranks_and_the_run_goes_on(
-    launcher: str, hosts: TwoHosts, whole: tuple[Path, Path], tmp_path: Path
+    hosts: TwoHosts,
+    start: Callable[[Path, Path], list[Command]],
+    whole: tuple[Path, Path],
+    tmp_path: Path,
 ) -> None:
     recipe, reference = whole
     run = tmp_path / "run"
-    commands = start(hosts, recipe, run, launcher)
-    wait_for_rows(run, 4, commands)
+    commands = start(recipe, run)
+    commands[0].wait_until(lambda: rows(run) >= 4)
     hosts.is_up, began = False, time.monotonic()
     ends = finish(commands)
     assert time.monotonic() - began < SECONDS
     for rank, (status, output) in enumerate(ends):
-        assert status != 0
-        assert re.search(
-            rf"rank {1 - rank} of 2 has not answered for 15 seconds \(last heard of: (sample|score|update|evaluate) in "
-            r"step \d+\), so it hangs or its machine cannot be reached",
-            output,
-        ), output
-        assert "The same command resumes from the last state" in output
-    assert not hosts.processes()
+        assert status == 2
+        assert re.search(SILENT.format(rank=1 - rank), output), output
+    assert "rank 1 of 2" in json.loads((run / "stages/zero/failure.json").read_text())["error"]
     with lock_directory(run):
         pass
+    assert not hosts.processes()
     hosts.is_up = True
-    ends = finish(start(hosts, recipe, run, launcher))
+    ends = finish(start(recipe, run))
     assert [status for status, _ in ends] == [0, 0], ends
     assert "resumes after step" in ends[0][1]
     assert_same(run, reference)
 
 
 def test_a_network_that_loses_packets_changes_nothing(
-    hosts: TwoHosts, whole: tuple[Path, Path], tmp_path: Path
+    hosts: TwoHosts,
+    start: Callable[[Path, Path], list[Command]],
+    whole: tuple[Path, Path],
+    tmp_path: Path,
 ) -> None:
     recipe, reference = whole
     hosts.loss = 0.05
-    ends = finish(start(hosts, recipe, tmp_path / "run", "variables"))
+    ends = finish(start(recipe, tmp_path / "run"))
     assert [status for status, _ in ends] == [0, 0], ends
     assert hosts.lost > 50 and hosts.passed > 10 * hosts.lost
     assert_same(tmp_path / "run", reference)
 
 
 def test_a_short_outage_is_ridden_out(
-    hosts: TwoHosts, whole: tuple[Path, Path], tmp_path: Path
+    hosts: TwoHosts,
+    start: Callable[[Path, Path], list[Command]],
+    whole: tuple[Path, Path],
+    tmp_path: Path,
 ) -> None:
     recipe, reference = whole
-    commands = start(hosts, recipe, tmp_path / "run", "variables")
-    wait_for_rows(tmp_path / "run", 4, commands)
+    commands = start(recipe, tmp_path / "run")
+    commands[0].wait_until(lambda: rows(tmp_path / "run") >= 4)
     hosts.is_up = False
     time.sleep(4)
     hosts.is_up = True
@@ -146,3 +152,47 @@ def test_a_short_outage_is_ridden_out(
     assert [status for status, _ in ends] == [0, 0], ends
     assert hosts.lost > 0
     assert_same(tmp_path / "run", reference)
+
+
+def test_torchrun_on_both_hosts_ends_too(
+    hosts: TwoHosts, whole: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Its agents have a store and beats of their own."""
+    recipe, reference = whole
+    run = tmp_path / "run"
+
+    def begin() -> list[subprocess.Popen[str]]:
+        return [
+            subprocess.Popen(
+                [
+                    *hosts.inside(host),
+                    *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"),
+                    *("--nproc-per-node", "1", "--rdzv-backend", "c10d"),
+                    *("--rdzv-endpoint", f"{hosts.addresses[0]}:{PORT}"),
+                    *("--local-addr", hosts.addresses[host]),
+                    *("-m", "dianoia", *arguments(recipe, run), *OPTIONS),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=os.environ | {"GLOO_SOCKET_IFNAME": hosts.devices[host]},
+            )
+            for host in range(2)
+        ]
+
+    agents = begin()
+    while rows(run) < 4:
+        assert all(agent.poll() is None for agent in agents), [a.communicate() for a in agents]
+        time.sleep(0.01)
+    hosts.is_up = False
+    began = time.monotonic()
+    outputs = [agent.communicate(timeout=300)[0] for agent in agents]
+    assert time.monotonic() - began < SECONDS, outputs
+    for rank, (agent, output) in enumerate(zip(agents, outputs, strict=True)):
+        assert agent.returncode and re.search(SILENT.format(rank=1 - rank), output), output
+    assert not hosts.processes()
+    hosts.is_up = True
+    agents = begin()
+    outputs = [agent.communicate(timeout=300)[0] for agent in agents]
+    assert [agent.returncode for agent in agents] == [0, 0], outputs
+    assert_same(run, reference)
