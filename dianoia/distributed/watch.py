@@ -80,8 +80,8 @@ class Watch:
                 self._beat()
                 self._look(self._others)
             except dist.DistNetworkError:
-                # Rank 0 has ended, and with it the store. Whoever waits for it notices by its own connection.
-                self._closed.set()
+                # The store has ended with rank 0, or the connection is lost. A rank that waits for rank 0 notices by its own
+                # connection; one that computes, or whose connection says nothing, is ended by `_watch_store`.
                 return
             except dist.DistStoreError:  # no answer in time, which `_watch_store` counts
                 continue
