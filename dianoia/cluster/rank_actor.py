@@ -20,6 +20,8 @@ from typing import IO
 
 PACKAGES = ("torch", "transformers", "tokenizers")
 """Packages whose versions decide results."""
+_NOT_STARTED = 1
+"""Exit status of a rank whose process could not be started."""
 
 
 def versions() -> dict[str, str]:
@@ -66,6 +68,8 @@ class RankActor:
 
     def __init__(self) -> None:
         self._lines: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
+        self._process: subprocess.Popen[str] | None = None
+        self._readers: list[threading.Thread] = []
 
     def place(self) -> Place:
         """Return where this is."""
@@ -90,23 +94,31 @@ class RankActor:
         return [size_of(Path(path)) for path in paths]
 
     def start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start the process, with a copy of this environment changed by the one that is given."""
+        """Start the process, with a copy of this environment changed by the one that is given; `news` says if it cannot be."""
         # Ray sets the threads of a worker by its CPUs; a stage sets them itself.
         own = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "dianoia.cluster.end_with", *arguments],
-            # Never written to: it closes when this process ends, by which `end_with` notices, see there.
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            env={**own, "PYTHONUNBUFFERED": "1", **environment},
-            # A group of its own, which `end_with` can kill without killing the worker of Ray.
-            start_new_session=True,
-        )
-        outputs = (self._process.stdout, False), (self._process.stderr, True)
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dianoia.cluster.end_with", *arguments],
+                # Never written to: it closes when this process ends, by which `end_with` notices, see there.
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                env={**own, "PYTHONUNBUFFERED": "1", **environment},
+                # A group of its own, which `end_with` can kill without killing the worker of Ray.
+                start_new_session=True,
+            )
+        except OSError as error:
+            # Printed, not raised: the driver waits for no answer to this call, and would never see the error.
+            self._lines.put(
+                (True, f"dianoia: the process of this rank cannot be started: {error}\n")
+            )
+            return
+        self._process = process
+        outputs = (process.stdout, False), (process.stderr, True)
         self._readers = [
             threading.Thread(target=self._read, args=output, daemon=True) for output in outputs
         ]
@@ -124,7 +136,7 @@ class RankActor:
         with suppress(queue.Empty):
             lines.append(self._lines.get(timeout=seconds))
         # Before the queue is emptied: what was printed before this end is then part of this answer, which may be the last.
-        status = self._process.poll()
+        status = _NOT_STARTED if self._process is None else self._process.poll()
         if status is not None:
             for reader in self._readers:
                 # A program that the rank has left behind may hold the pipe.
@@ -136,5 +148,7 @@ class RankActor:
 
     def send(self, number: int) -> None:
         """Send a signal to the rank."""
+        if self._process is None:
+            return
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.Signals(number))
