@@ -172,15 +172,18 @@ class RolloutEngine:
 
     async def load_adapter(self, name: str, folder: Path) -> None:
         """Serve the model with an adapter in PEFT's format beside it, under a name of its own. Raises ApiError."""
-        if name in self._lines:
-            raise ApiError(400, f"The adapter {name[:100]!r} was already loaded.")
-        own = self._tensors
-        if own is None:
-            own = await asyncio.to_thread(self._read, Path(self._model.checkpoint.source))
-            self._tensors = own
-        merged = await asyncio.to_thread(_merged, own, folder)
-        sampler = await asyncio.to_thread(self._sampler_of, merged)
-        self._lines[name] = _Line(sampler, self.context)
+        # One at a time: of two loads of one name the second would replace a line whose session nobody could close, and weights
+        # that are reloaded meanwhile would not be those that the adapter is summed with.
+        async with self._changing:
+            if name in self._lines:
+                raise ApiError(400, f"The adapter {name[:100]!r} was already loaded.")
+            own = self._tensors
+            if own is None:
+                own = await asyncio.to_thread(self._read, Path(self._model.checkpoint.source))
+                self._tensors = own
+            merged = await asyncio.to_thread(_merged, own, folder)
+            sampler = await asyncio.to_thread(self._sampler_of, merged)
+            self._lines[name] = _Line(sampler, self.context)
 
     async def unload_adapter(self, name: str) -> None:
         """Forget an adapter; its samples under way are aborted. Raises ApiError (404) if there is none of the name."""
