@@ -134,6 +134,39 @@ def paired_difference(a_P: Sequence[float], b_P: Sequence[float]) -> Estimate:
     return Estimate(mean, max(-1.0, low), min(1.0, high), n)
 
 
+def paired_correlation(
+    a_P: Sequence[float | None], b_P: Sequence[float | None], *, shares: bool
+) -> float:
+    """Return the correlation of the means of a and of b over the same problems, from -1 to 1; 0 where either does not vary.
+
+    None: the problem is left out of that mean, as one without a thought is; such a mean is a ratio of two sums, to whose
+    linearisation the problem adds 0 (Cochran 1977, Sampling Techniques, section 6.3). `shares`: the values are in [0, 1],
+    and half a problem is added in each of the four corners, as in `paired_difference`, so that few problems with equal
+    values do not make two means one. Raises ValueError for other numbers of problems.
+    """
+    weights = [1.0] * len(a_P) + ([0.5] * 4 if shares else [])
+    a_deviations = _deviations([*a_P, 1.0, 1.0, 0.0, 0.0] if shares else a_P, weights)
+    b_deviations = _deviations([*b_P, 1.0, 0.0, 1.0, 0.0] if shares else b_P, weights)
+    together, a_alone, b_alone = (
+        math.fsum(w * x * y for w, x, y in zip(weights, first, second, strict=True))
+        for first, second in (
+            (a_deviations, b_deviations),
+            (a_deviations, a_deviations),
+            (b_deviations, b_deviations),
+        )
+    )
+    size = math.sqrt(a_alone) * math.sqrt(b_alone)
+    return max(-1.0, min(1.0, together / size)) if size else 0.0
+
+
+def _deviations(values: Sequence[float | None], weights: Sequence[float]) -> list[float]:
+    """Return the values less their weighted mean; 0 for those that are left out of it."""
+    pairs = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
+    total = math.fsum(w for _, w in pairs)
+    mean = math.fsum(v * w for v, w in pairs) / total if pairs else 0.0
+    return [0.0 if value is None else value - mean for value in values]
+
+
 def _majority(correct_G: Sequence[float], votes_G: Sequence[Hashable | None]) -> float:
     """Return the grade of a problem's majority answer; 0 without a vote."""
     grades: defaultdict[Hashable, list[float]] = defaultdict(list)

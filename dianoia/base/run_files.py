@@ -57,4 +57,6 @@ def cure_of(path: Path) -> str:
         return "remove it, and the same command asks for that answer again"
     if path.parent.name == "state" and path.suffix == ".parquet":
         return "remove it, and the same command makes that batch again"
+    if path.parent.name == "problems":
+        return "restore it from a copy; or remove it, and differences of its checkpoint have intervals as if independent"
     return _CURES.get(path.name, "restore it from a copy, or remove it")

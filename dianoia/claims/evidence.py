@@ -5,17 +5,22 @@ raise `Missing` for a number that was not measured, and the rows of the stage ta
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any
 
 from dianoia.algo.estimates import Estimate
 from dianoia.claims.intervals import Bounded, mean
+from dianoia.claims.pairing import MeansByDomain, Pairs, pair, read_means
 from dianoia.config import DataSettings
 from dianoia.storage.journal import read_journal
 from dianoia.storage.run_directory import RunDirectory
 
 REASONING = ("math", "code", "stem", "logic")
 """Domains whose mean is called reasoning, as in the paper's reasoning prompts (table 4)."""
+
+_ROUNDING = 1e-9
+"""Largest difference of two means of the same values."""
 
 Domains = Mapping[str, Mapping[str, Any]]
 """Estimates by domain and metric, as `results.json` holds them."""
@@ -48,6 +53,8 @@ class Evidence:
     """Estimates by checkpoint, domain and difficulty."""
     trainings: Mapping[str, Training]
     """The rl stages of this recipe, by part; other parts have none."""
+    means: Mapping[str, MeansByDomain] = field(default_factory=dict)
+    """Means per problem by checkpoint and domain; nothing for evaluations of earlier versions."""
 
     def estimate(self, part: str, domain: str, metric: str) -> Bounded:
         """Return a metric of a part's checkpoint; `reasoning` is the mean of four domains."""
@@ -58,6 +65,20 @@ class Evidence:
         if table is None:
             raise Missing(f"no {metric} of {part} ({self.parts[part]}) on {domain} problems")
         return Estimate(**table)
+
+    def pairs(self, part: str, other: str, domain: str, metric: str) -> Pairs | str:
+        """Return a metric of two parts problem by problem, or why it cannot be paired; `domain` is not `reasoning`."""
+        first, second = (self.means.get(self.parts[p], {}).get(domain) for p in (part, other))
+        pairs = pair(first, second, metric)
+        if isinstance(pairs, str):
+            return pairs
+        # Means that are not those of the estimates, such as of an earlier evaluation, say nothing about them.
+        for name, values_P in ((part, pairs.first_P), (other, pairs.second_P)):
+            values = [value for value in values_P if value is not None]
+            estimate = self.estimate(name, domain, metric)
+            if not values or abs(fmean(values) - estimate.value) > _ROUNDING:
+                return "no values per problem"
+        return pairs
 
     def problem_count(self, part: str, domain: str, metric: str) -> int:
         """Return the number of problems behind an estimate."""
@@ -114,7 +135,7 @@ def gather(
         parts: checkpoint by part of the paper.
         stages: tables of the stages as in recipe.json, by name.
         run: the run directory.
-        done: stages whose curves count.
+        done: stages whose curves and means per problem count.
         results: the content of results.json; its `evaluations` and `by_difficulty` are used.
     """
     return Evidence(
@@ -129,6 +150,7 @@ def gather(
             # The curve of an unfinished stage would decide a claim too early.
             if name in done and stages.get(name, {}).get("kind") == "rl"
         },
+        read_means(stages, run, done),
     )
 
 
@@ -140,6 +162,7 @@ def _problem_set(problems: str | Mapping[str, Any]) -> str:
 # The stage table ---------------------------------------------------------------------------------
 
 TABLE_METRICS = ("pass@1", "baseline", "thought_tokens", "target_language")
+"""Metrics of the table; cons@k follows the first, under its own k."""
 TABLE_DOMAINS = (*REASONING, "reasoning", "general", "near-miss", "safety")
 """Domains in the order of the table; others that were evaluated follow."""
 
@@ -170,7 +193,8 @@ def _domain_cells(part: str, evidence: Evidence) -> Row:
 def _metric_cells(part: str, domain: str, evidence: Evidence) -> Row:
     # A metric that was not measured has no cell, rather than a zero.
     cells: Row = {}
-    for metric in TABLE_METRICS:
+    first, *others = TABLE_METRICS
+    for metric in (first, *_vote_metrics(part, domain, evidence), *others):
         try:
             estimate = evidence.estimate(part, domain, metric)
         except Missing:
@@ -182,3 +206,22 @@ def _metric_cells(part: str, domain: str, evidence: Evidence) -> Row:
             "n": evidence.problem_count(part, domain, metric),
         }
     return cells
+
+
+def _vote_metrics(part: str, domain: str, evidence: Evidence) -> list[str]:
+    """Return the name of cons@k in a domain, with its k; of `reasoning` where its domains have the same k. None for k = 1."""
+    # A majority of one is the sample itself.
+    measured = evidence.evaluations[evidence.parts[part]]
+    domains = REASONING if domain == "reasoning" else (domain,)
+    names = {
+        metric
+        for member in domains
+        for metric in measured.get(member, {})
+        if is_vote(metric) and metric != "cons@1"
+    }
+    return sorted(names) if len(names) == 1 else []
+
+
+def is_vote(metric: str) -> bool:
+    """Tell whether a metric is cons@k, for whichever k."""
+    return metric.startswith("cons@")

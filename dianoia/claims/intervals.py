@@ -1,11 +1,11 @@
 """Intervals of differences, means and ratios, from the intervals of their parts.
 
-In: values with 95 % intervals. Out: the same of a combination, by the method of variance estimates recovery (MOVER;
-Newcombe 1998; Zou and Donner 2008, Statistics in Medicine 27): the distance from a value to its own bound takes the place
-of its standard error on that side, and distances of independent parts add as squares. Ratios are taken on the logarithmic
-scale. Assumption: the parts are independent. Two checkpoints measured on the same problems are not, and what they share
-cancels out of a difference. The interval here is then wider than necessary, so a claim that holds by it would hold by a
-paired interval too.
+In: values with 95 % intervals, and for ratios how far the two are correlated. Out: the same of a combination, by the method
+of variance estimates recovery (MOVER; Newcombe 1998; Zou and Donner 2008, Statistics in Medicine 27): the distance from a
+value to its own bound takes the place of its standard error on that side. Distances of independent parts add as squares;
+of two correlated parts twice the correlation times their product is taken off, since what two checkpoints share on the same
+problems cancels out (Newcombe 1998, Statistics in Medicine 17, paired data). Ratios are taken on the logarithmic scale. Not
+here: the paired interval of a difference of shares (`algo.estimates.paired_difference`).
 """
 
 import math
@@ -55,15 +55,23 @@ def mean(parts: Sequence[Bounded]) -> Interval:
     return Interval(value, value - down, value + up)
 
 
-def ratio(a: Bounded, b: Bounded) -> Interval:
+def ratio(a: Bounded, b: Bounded, correlation: float = 0.0) -> Interval:
     """Return a / b; neither may be negative. Raises ZeroDivisionError if b is 0."""
     value = a.value / b.value
     # The logarithm of 0 does not exist; only an upper bound can be given.
     if a.value == 0:
         return Interval(0.0, 0.0, _divide(a.high, b.low))
-    down = math.hypot(_log(a.value, a.low), _log(b.high, b.value))
-    up = math.hypot(_log(a.high, a.value), _log(b.value, b.low))
+    down = _distance(_log(a.value, a.low), _log(b.high, b.value), correlation)
+    up = _distance(_log(a.high, a.value), _log(b.value, b.low), correlation)
     return Interval(value, value * math.exp(-down), _times_exp(value, up))
+
+
+def _distance(x: float, y: float, correlation: float) -> float:
+    """Return the distance that those of two parts make, such as the third side of a triangle."""
+    if math.isinf(x) or math.isinf(y):
+        return math.inf
+    # Never negative but for rounding.
+    return math.sqrt(max(0.0, x * x + y * y - 2 * correlation * x * y))
 
 
 def _log(high: float, low: float) -> float:

@@ -8,8 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dianoia.claims.evidence import Evidence, Missing
-from dianoia.claims.intervals import Bounded, difference, mean, rank_correlation, ratio
+from dianoia.algo.estimates import paired_correlation, paired_difference
+from dianoia.claims.evidence import REASONING, Evidence, Missing
+from dianoia.claims.intervals import (
+    Bounded,
+    Interval,
+    difference,
+    mean,
+    rank_correlation,
+    ratio,
+)
 
 HELDOUT_ACCURACY = "heldout/pass@1"
 """Metric of an rl stage: share of right samples on its held-out problems."""
@@ -69,23 +77,74 @@ def ratio_of(part: str, reference: str, domain: str, metric: str) -> Measure:
         if denominator.value <= 0:
             raise Missing(f"{metric} of {reference} on {domain} is 0, so there is no ratio to it")
         counts = _problem_counts(evidence, (reference, part), domain, metric)
+        interval, pairing = _paired_ratio(evidence, (part, reference), domain, metric)
         # Only accuracy has a baseline.
         if metric != "pass@1":
-            note = f"from {denominator.value:.3g} to {numerator.value:.3g}{counts}"
-            return _with_note(ratio(numerator, denominator), note)
-        note = f"from {_percent(denominator.value)} to {_percent(numerator.value)}{counts}"
+            note = f"from {denominator.value:.3g} to {numerator.value:.3g}{counts}; {pairing}"
+            return _with_note(interval, note)
+        note = (
+            f"from {_percent(denominator.value)} to {_percent(numerator.value)}{counts}; {pairing}"
+        )
         baseline = _baseline(evidence, part, domain)
         if baseline is None:
-            return _with_note(ratio(numerator, denominator), note)
+            return _with_note(interval, note)
         note += f"; {_baseline_note(baseline)}"
         # RL could reach this accuracy by answering everything alike, which is no reasoning.
         if numerator.low <= baseline.value:
             return Measured(
                 None, note=f"{note}, and {part} is not clearly above it, so there is no ratio"
             )
-        return _with_note(ratio(numerator, denominator), note)
+        return _with_note(interval, note)
 
     return measure
+
+
+PAIRED = "interval paired by problem"
+"""Part of a value's note."""
+
+
+def _paired_ratio(
+    evidence: Evidence, parts: tuple[str, str], domain: str, metric: str
+) -> tuple[Interval, str]:
+    """Return the ratio of a metric of two parts, paired by problem where both have the same ones, and what it is."""
+    numerator, denominator = (evidence.estimate(part, domain, metric) for part in parts)
+    pairs = evidence.pairs(*parts, domain, metric)
+    if isinstance(pairs, str):
+        return ratio(numerator, denominator), _unpaired(pairs)
+    shares = metric in _SHARES
+    correlation = paired_correlation(pairs.first_P, pairs.second_P, shares=shares)
+    return ratio(numerator, denominator, correlation), PAIRED
+
+
+_SHARES = ("pass@1", "reflecting", "target_language")
+"""Metrics whose values per problem lie in [0, 1]."""
+
+
+def _paired_gain(evidence: Evidence, parts: tuple[str, str], domain: str) -> tuple[Interval, str]:
+    """Return the difference in pass@1 of two parts, paired by problem where both have the same ones, and what it is.
+
+    That of `reasoning` is the mean of the differences of its domains, whose problems are independent of one another.
+    """
+    members = REASONING if domain == "reasoning" else (domain,)
+    gains, reasons = [], []
+    for member in members:
+        accuracy, other = (evidence.estimate(part, member, "pass@1") for part in parts)
+        gain = difference(accuracy, other)
+        pairs = evidence.pairs(*parts, member, "pass@1")
+        if isinstance(pairs, str):
+            reasons.append(pairs)
+        else:
+            # Of accuracy every problem has a value: a sample without an answer is wrong.
+            values = [[v or 0.0 for v in values_P] for values_P in (pairs.first_P, pairs.second_P)]
+            paired = paired_difference(*values)
+            down, up = paired.value - paired.low, paired.high - paired.value
+            gain = Interval(gain.value, gain.value - down, gain.value + up)
+        gains.append(gain)
+    return mean(gains), _unpaired(*dict.fromkeys(reasons)) if reasons else PAIRED
+
+
+def _unpaired(*reasons: str) -> str:
+    return f"interval not paired by problem: {', '.join(reasons)}"
 
 
 def _problem_counts(evidence: Evidence, parts: tuple[str, str], domain: str, metric: str) -> str:
@@ -112,11 +171,13 @@ def gain_of(part: str, reference: str, domain: str) -> Measure:
     def measure(evidence: Evidence) -> Measured:
         accuracy, other = (evidence.estimate(name, domain, "pass@1") for name in (part, reference))
         counts = _problem_counts(evidence, (part, reference), domain, "pass@1")
-        note = f"{_percent(accuracy.value)} against {_percent(other.value)}{counts}"
+        interval, pairing = _paired_gain(evidence, (part, reference), domain)
+        note = f"{_percent(accuracy.value)} against {_percent(other.value)}{counts}; {pairing}"
         baseline = _baseline(evidence, part, domain)
         if baseline is not None:
             note += f"; {_baseline_note(baseline)}"
-        return _with_note(difference(accuracy, other), note)
+        # Not the mean of the differences, which rounding may move in the last bit.
+        return Measured(accuracy.value - other.value, interval.low, interval.high, note)
 
     return measure
 

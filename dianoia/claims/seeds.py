@@ -4,7 +4,7 @@ In: run directories. Out: `Grid`s, which `print_grids` writes for a terminal or 
 seed may be luck: the interval over problems does not include the variation over seeds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -16,6 +16,7 @@ from rich.text import Text
 from dianoia.base.errors import ConfigError
 from dianoia.base.files import read_table
 from dianoia.claims import claims_of
+from dianoia.claims.evidence import is_vote
 from dianoia.claims.paper import NAMES
 from dianoia.claims.value_format import format_value
 from dianoia.storage.run_directory import RunDirectory
@@ -152,20 +153,65 @@ def stages_grid(runs: Sequence[Results]) -> Grid:
 
     The last row is the baseline, one answer given to every problem, on the problems of the last checkpoint that has it.
     """
-    # Per run: rows of the stage table by checkpoint.
-    tables = [{row["checkpoint"]: row for row in run["stage_table"]} for run in runs]
-    domains = (
-        list(dict.fromkeys(domain for row in tables[0].values() for domain in row["domains"]))
-        if tables
-        else []
-    )
-    rows = [
-        (f"{_part_names(row)} ({name})", *(_accuracy(tables, name, domain) for domain in domains))
+    tables = _tables(runs)
+    domains = _table_domains(tables)
+    rows = _accuracy_rows(tables, domains, lambda metric: metric == "pass@1")
+    rows += _baseline_row(tables, domains)
+    return Grid(f"pass@1 in per cent, {_scope(runs)}", ("checkpoint", *domains), tuple(rows))
+
+
+def votes_grid(runs: Sequence[Results]) -> Grid | None:
+    """Return cons@k, the accuracy of a majority of k samples, as `stages_grid` has pass@1; None where nothing has several."""
+    tables = _tables(runs)
+    names = {
+        metric
+        for table in tables
+        for row in table.values()
+        for metrics in row["domains"].values()
+        for metric in metrics
+        if is_vote(metric)
+    }
+    if not names:
+        return None
+    domains = [
+        domain
+        for domain in _table_domains(tables)
+        if any(names & row["domains"].get(domain, {}).keys() for row in tables[0].values())
+    ]
+    # One k for all stands in the title, several in the cells.
+    title = names.copy().pop() if len(names) == 1 else "cons@k, k after the value,"
+    rows = _accuracy_rows(tables, domains, is_vote, with_name=len(names) > 1)
+    return Grid(f"{title} in per cent, {_scope(runs)}", ("checkpoint", *domains), tuple(rows))
+
+
+def _tables(runs: Sequence[Results]) -> list[dict[str, Any]]:
+    """Return the rows of each run's stage table by checkpoint."""
+    return [{row["checkpoint"]: row for row in run["stage_table"]} for run in runs]
+
+
+def _table_domains(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    rows = tables[0].values() if tables else ()
+    return list(dict.fromkeys(domain for row in rows for domain in row["domains"]))
+
+
+def _scope(runs: Sequence[Results]) -> str:
+    return f"mean of {len(runs)} seeds (range)" if len(runs) > 1 else "one seed (95 % interval)"
+
+
+def _accuracy_rows(
+    tables: Sequence[Mapping[str, Any]],
+    domains: Sequence[str],
+    is_shown: Callable[[str], bool],
+    with_name: bool = False,
+) -> list[tuple[str, ...]]:
+    """Return a row per checkpoint with the metric of each domain that is shown."""
+    return [
+        (
+            f"{_part_names(row)} ({name})",
+            *(_accuracy(tables, name, domain, is_shown, with_name) for domain in domains),
+        )
         for name, row in tables[0].items()
     ]
-    rows += _baseline_row(tables, domains)
-    scope = f"mean of {len(runs)} seeds (range)" if len(runs) > 1 else "one seed (95 % interval)"
-    return Grid(f"pass@1 in per cent, {scope}", ("checkpoint", *domains), tuple(rows))
 
 
 def _baseline_row(
@@ -193,22 +239,31 @@ def _part_names(row: Mapping[str, Any]) -> str:
     return " = ".join(NAMES.get(part, part) for part in row["parts"])
 
 
-def _accuracy(tables: Sequence[Mapping[str, Any]], checkpoint: str, domain: str) -> str:
+def _accuracy(
+    tables: Sequence[Mapping[str, Any]],
+    checkpoint: str,
+    domain: str,
+    is_shown: Callable[[str], bool],
+    with_name: bool,
+) -> str:
+    """Return a metric in per cent: its mean and range over seeds, or the interval of a single one."""
     estimates = [
-        estimate
+        (metric, estimate)
         for table in tables
-        if (estimate := table.get(checkpoint, {}).get("domains", {}).get(domain, {}).get("pass@1"))
-        is not None
+        for metric, estimate in table.get(checkpoint, {}).get("domains", {}).get(domain, {}).items()
+        if is_shown(metric)
     ]
     if not estimates:
         return MARKS[None]
-    values = [100 * estimate["value"] for estimate in estimates]
+    values = [100 * estimate["value"] for _, estimate in estimates]
     # Several seeds show their range; a single seed can only show its interval over problems.
     if len(values) > 1:
         low, high = min(values), max(values)
     else:
-        low, high = 100 * estimates[0]["low"], 100 * estimates[0]["high"]
-    return f"{fmean(values):.1f} ({low:.1f}-{high:.1f})"
+        low, high = (100 * estimates[0][1][bound] for bound in ("low", "high"))
+    # Runs of one recipe have one k in a cell.
+    name = f" @{estimates[0][0].partition('@')[2]}" if with_name else ""
+    return f"{fmean(values):.1f} ({low:.1f}-{high:.1f}){name}"
 
 
 # Printing ----------------------------------------------------------------------------------------

@@ -44,5 +44,5 @@ def claims(runs: Sequence[Path], markdown: bool = False, json: bool = False) -> 
         keys = ("seed", "claims", "stage_table")
         print_json({"runs": [{key: table[key] for key in keys} for table in results]})
         return
-    grids = [seeds.claims_grid(results), seeds.stages_grid(results)]
-    seeds.print_grids(grids, Console(), markdown)
+    grids = [seeds.claims_grid(results), seeds.stages_grid(results), seeds.votes_grid(results)]
+    seeds.print_grids([grid for grid in grids if grid is not None], Console(), markdown)

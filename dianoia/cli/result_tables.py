@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dianoia.results.run_results import Run
-    from dianoia.storage.estimate import Estimate
+    from dianoia.storage.estimate import Estimate, Metrics
 
 COLUMNS = 80
 _GAP = "  "
@@ -56,28 +56,86 @@ def holder_text(holder: Mapping[str, Any], run: Path) -> str:
 
 def print_accuracies(run: "Run", console: "Console") -> None:
     """Print the accuracy of every checkpoint on every domain, and that of the reward models; nothing where there is none."""
-    domains = list(dict.fromkeys(d for by_domain in run.evaluations.values() for d in by_domain))
-    if domains:
-        say(console, ACCURACY_NOTE, "dim", wrap=False)
-        # Bases first, then the stages in their order; a name may go on with "under TEMPLATE".
-        order = {name: number for number, name in enumerate(run.stages)}
-        names = sorted(run.evaluations, key=lambda name: order.get(name.partition(" ")[0], -1))
-        rows = [
-            [
-                name,
-                *(
-                    percent(run.evaluations[name].get(domain, {}).get("pass@1"))
-                    for domain in domains
-                ),
-            ]
-            for name in names
-        ]
-        print_columns(["checkpoint", *domains], rows, console)
+    # Bases first, then the stages in their order; a name may go on with "under TEMPLATE".
+    order = {name: number for number, name in enumerate(run.stages)}
+    names = sorted(run.evaluations, key=lambda name: order.get(name.partition(" ")[0], -1))
+    tables = _accuracy_tables(run) if names else []
+    for number, (note, metric) in enumerate(tables):
+        _print_accuracies(run, names, note if number == 0 else f"\n{note}", metric, console)
     models = [[name, percent(m.get("accuracy"))] for name, m in run.reward_models.items()]
     if models:
-        if domains:
+        if tables:
             say(console)
         print_columns(["reward model", "accuracy"], models, console)
+
+
+def _print_accuracies(
+    run: "Run", names: Sequence[str], note: str, metric: str, console: "Console"
+) -> None:
+    """Print a metric of the checkpoints and domains that have it."""
+    by_name = {
+        name: {d: ms[metric] for d, ms in run.evaluations[name].items() if metric in ms}
+        for name in names
+    }
+    domains = list(dict.fromkeys(d for name in run.evaluations for d in by_name[name]))
+    rows = [
+        [name, *(percent(values.get(domain)) for domain in domains)]
+        for name, values in by_name.items()
+        if values
+    ]
+    say(console, note, "dim", wrap=False)
+    print_columns(["checkpoint", *domains], rows, console)
+
+
+def _accuracy_tables(run: "Run") -> list[tuple[str, str]]:
+    """Return note and metric of each table of accuracies: pass@1, then cons@k for each k above 1 that was measured."""
+    metrics = {m for domains in run.evaluations.values() for ms in domains.values() for m in ms}
+    sizes = sorted(int(m.removeprefix("cons@")) for m in metrics if m.startswith("cons@"))
+    return [
+        (ACCURACY_NOTE, "pass@1"),
+        *((f"majority of {k} samples (cons@{k}) in %", f"cons@{k}") for k in sizes if k > 1),
+    ]
+
+
+def print_levels(run: "Run", names: Sequence[str], console: "Console") -> None:
+    """Print the accuracy of checkpoints by level of difficulty; nothing for a domain that has fewer than two levels.
+
+    One checkpoint has a row per domain, several have a table per domain.
+    """
+    by_name = {name: run.by_difficulty.get(name, {}) for name in names}
+    domains = [
+        domain
+        for domain in dict.fromkeys(d for by_domain in by_name.values() for d in by_domain)
+        if any(len(by_domain.get(domain, {})) > 1 for by_domain in by_name.values())
+    ]
+    if len(names) == 1:
+        (name,) = names
+        tables = {name: {domain: by_name[name][domain] for domain in domains}}
+    else:
+        tables = {
+            domain: {name: by_name[name][domain] for name in names if domain in by_name[name]}
+            for domain in domains
+        }
+    for title, rows in tables.items():
+        if rows:
+            note = f"\n{title} by level of difficulty: accuracy (pass@1) in %, intervals in --json"
+            say(console, note, "dim")
+            _print_levels(rows, console)
+
+
+def _print_levels(rows: Mapping[str, Mapping[str, "Metrics"]], console: "Console") -> None:
+    from dianoia.storage.estimate import level_order
+
+    levels = sorted({level for by_level in rows.values() for level in by_level}, key=level_order)
+    cells = [
+        [name, *(_value(by_level.get(level, {}).get("pass@1")) for level in levels)]
+        for name, by_level in rows.items()
+    ]
+    print_columns(["level", *levels], cells, console)
+
+
+def _value(estimate: "Estimate | None") -> str:
+    return "" if estimate is None else f"{100 * estimate.value:.1f}"
 
 
 def percent(estimate: "Estimate | None", scale: float = 100) -> str:

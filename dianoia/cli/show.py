@@ -15,6 +15,7 @@ from dianoia.cli.result_tables import (
     percent,
     print_accuracies,
     print_columns,
+    print_levels,
     print_pairs,
     print_response,
     say,
@@ -86,6 +87,9 @@ def _run_table(run: "Run", count: int) -> dict[str, Any]:
     names = {checkpoint.stage for checkpoint in run.checkpoints} - {None}
     source = stage_with_rollouts(run, main_checkpoint(run.path).name) if names and count else None
     rollouts = example_rollouts(run, source[0], count, checkpoint=source[1]) if source else []
+    # The model that the run was made for, or the last one that was evaluated.
+    main = main_checkpoint(run.path).name if names else None
+    leveled = [main] if main in run.by_difficulty else list(run.by_difficulty)[-1:]
     return {
         "run": str(run.path),
         "recipe": run.name,
@@ -98,10 +102,24 @@ def _run_table(run: "Run", count: int) -> dict[str, Any]:
             name: {d: {m: asdict(e) for m, e in metrics.items()} for d, metrics in domains.items()}
             for name, domains in run.evaluations.items()
         },
+        "by_difficulty": {name: _levels_table(run, name) for name in run.by_difficulty},
+        "levels_of": leveled,
         "reward_models": {name: {m: asdict(e) for m, e in metrics.items()} for name, metrics in run.reward_models.items()},
         "rollouts_of": None if source is None else {"stage": source[0], "checkpoint": source[1]},
         "rollouts": rollouts,
     }  # fmt: skip
+
+
+def _levels_table(run: "Run", name: str) -> dict[str, Any]:
+    """Return the estimates of a checkpoint by domain, level of difficulty and metric."""
+    from dataclasses import asdict
+
+    return {
+        domain: {
+            level: {m: asdict(e) for m, e in metrics.items()} for level, metrics in levels.items()
+        }
+        for domain, levels in run.by_difficulty[name].items()
+    }
 
 
 def _info(stage: "StageInfo") -> dict[str, Any]:
@@ -138,6 +156,7 @@ def _stage_table(
             for name in checkpoints
             if name in run.evaluations
         },
+        "by_difficulty": {n: _levels_table(run, n) for n in checkpoints if n in run.by_difficulty},
         "diagnoses": diagnoses,
         "rollouts": examples,
     }  # fmt: skip
@@ -158,6 +177,7 @@ def _print_run(run: "Run", shown: dict[str, Any], console: "Console", thoughts: 
     if run.evaluations or run.reward_models:
         say(console)
         print_accuracies(run, console)
+        print_levels(run, shown["levels_of"], console)
     say(console)
     rows = [
         [row["name"], row["kind"], row["status"], "" if row["seconds"] is None else format_duration(row["seconds"])]
@@ -227,6 +247,7 @@ def _print_evaluations(run: "Run", shown: dict[str, Any], console: "Console") ->
         ]
         say(console, f"\n{checkpoint}: shares in %, ± the wider half of the 95 % interval", "bold")
         print_columns(["metric", *by_domain], rows, console)
+    print_levels(run, list(shown["by_difficulty"]), console)
 
 
 def _cell(metric: str, estimate: "Estimate | None") -> str:

@@ -1,6 +1,6 @@
 """Metrics of scored groups: those of evaluations and of training curves.
 
-In: groups. Out: an `Estimate` per metric. Not here: rows of `metrics.jsonl` (`metrics.training_metrics`).
+In: groups. Out: an `Estimate` per metric, and the means of every problem. Not here: rows of `metrics.jsonl` (`metrics.training_metrics`).
 
 Every value is first averaged over the samples of a problem, then over problems, with a 95 % interval over
 problems. The same groups, and so the same scorer, serve training and evaluation.
@@ -23,6 +23,7 @@ from dianoia.algo.estimates import (
     estimate,
     estimate_unbounded,
     estimate_within,
+    majority_P,
     mean_pass_at_k,
     pass_at_1,
     vote_gain,
@@ -30,6 +31,7 @@ from dianoia.algo.estimates import (
 from dianoia.base.records import Group, Rollout, RolloutStatus
 from dianoia.metrics.most_common_answer import most_common_answer, most_common_gold
 from dianoia.metrics.votes import votes_PG
+from dianoia.storage.problem_table import ProblemMeans, question_digest
 from dianoia.text.language import is_measurable, language_share
 from dianoia.text.reflection import reflection_words
 
@@ -79,16 +81,27 @@ def right_PG(groups: Sequence[Group]) -> list[list[float]]:
 
 
 def measures(
-    groups: Sequence[Group], count_tokens: TokenCounter, pass_at: Sequence[int] = ()
+    groups: Sequence[Group],
+    count_tokens: TokenCounter,
+    pass_at: Sequence[int] = (),
+) -> dict[str, Estimate]:
+    """Measure the thoughts of groups, and compute the metrics that `estimates_of` gives."""
+    return estimates_of(groups, thoughts_of(groups, count_tokens), pass_at)
+
+
+def estimates_of(
+    groups: Sequence[Group],
+    thoughts_PG: Sequence[Sequence[Thought]],
+    pass_at: Sequence[int] = (),
 ) -> dict[str, Estimate]:
     """Compute the metrics of `results.json` over groups of equal size n; a metric without any value is left out.
 
-    `pass_at`: values of k, at most n, for which pass@k is estimated besides 1 and n.
+    `thoughts_PG`: what `thoughts_of` gives for these groups. `pass_at`: values of k, at most n, for which pass@k is
+    estimated besides 1 and n.
     """
     # The same k in every group, since it is part of the metrics' names.
     k = len(groups[0].rollouts)
     grades, votes = right_PG(groups), votes_PG(groups)
-    thoughts = thoughts_of(groups, count_tokens)
     most_common = most_common_answer(groups)
     estimates: dict[str, Estimate | None] = {
         "pass@1": pass_at_1(grades),
@@ -102,12 +115,47 @@ def measures(
         f"pass@{k}": pass_at_1(grades) if k == 1 else mean_pass_at_k(grades, k),
         "format": _share(groups, RolloutStatus.FINISHED),
         "truncated": _share(groups, RolloutStatus.TRUNCATED),
-        "thought_tokens": _over_thoughts(thoughts, lambda t: t.tokens),
-        "reflection": _over_thoughts(thoughts, lambda t: t.reflection),
-        "reflecting": _over_thoughts(thoughts, lambda t: t.reflection > 0, is_share=True),
-        "target_language": _over_thoughts(thoughts, lambda t: t.language, is_share=True),
+        **{
+            name: _over_thoughts(thoughts_PG, value, is_share=is_share)
+            for name, (value, is_share) in _OF_THOUGHTS.items()
+        },
     }
     return {name: value for name, value in estimates.items() if value is not None}
+
+
+_OF_THOUGHTS: Mapping[str, tuple[Callable[[Thought], float | None], bool]] = {
+    "thought_tokens": (lambda thought: thought.tokens, False),
+    "reflection": (lambda thought: thought.reflection, False),
+    "reflecting": (lambda thought: thought.reflection > 0, True),
+    "target_language": (lambda thought: thought.language, True),
+}
+"""Metrics of thoughts: the value of a thought, and whether it is a share."""
+
+
+def problem_means(
+    groups: Sequence[Group], thoughts_PG: Sequence[Sequence[Thought]]
+) -> list[ProblemMeans]:
+    """Return the means of every problem, of which `estimates_of` takes the means and intervals over problems."""
+    grades_PG = right_PG(groups)
+    majorities_P = majority_P(grades_PG, votes_PG(groups))
+    return [
+        ProblemMeans(
+            group.problem.id,
+            question_digest(group.problem),
+            group.problem.domain,
+            group.problem.difficulty,
+            samples=len(group.rollouts),
+            accuracy=fmean(grades_G),
+            majority=majority,
+            format=_share_of(group, RolloutStatus.FINISHED),
+            truncated=_share_of(group, RolloutStatus.TRUNCATED),
+            thoughts=len(thoughts_G),
+            **{name: _mean_of(thoughts_G, value) for name, (value, _) in _OF_THOUGHTS.items()},
+        )
+        for group, grades_G, majority, thoughts_G in zip(
+            groups, grades_PG, majorities_P, thoughts_PG, strict=True
+        )
+    ]
 
 
 def by_domain(groups: Sequence[Group]) -> Mapping[str, list[Group]]:
@@ -134,20 +182,32 @@ def _split(groups: Iterable[Group], key: Callable[[Group], str]) -> Mapping[str,
 
 def _share(groups: Sequence[Group], status: RolloutStatus) -> Estimate:
     """Estimate the share of rollouts that ended with a status."""
-    return estimate([fmean(r.status is status for r in group.rollouts) for group in groups])
+    return estimate([_share_of(group, status) for group in groups])
+
+
+def _share_of(group: Group, status: RolloutStatus) -> float:
+    return fmean(rollout.status is status for rollout in group.rollouts)
+
+
+def _mean_of(
+    thoughts_G: Sequence[Thought], value: Callable[[Thought], float | None]
+) -> float | None:
+    """Return the mean of a value of a problem's thoughts; None if no thought has it."""
+    values_G = [v for v in map(value, thoughts_G) if v is not None]
+    return fmean(values_G) if values_G else None
 
 
 def _over_thoughts(
     thoughts_PG: Sequence[Sequence[Thought]],
     value: Callable[[Thought], float | None],
     *,
-    is_share: bool = False,
+    is_share: bool,
 ) -> Estimate | None:
     """Estimate the mean of a value of thoughts; None if no thought has it. The interval of a share ends at 0 and 1."""
     # First over the thoughts of a problem, then over problems, as every metric.
-    values_PG = [[v for v in map(value, thoughts) if v is not None] for thoughts in thoughts_PG]
+    means_P = [_mean_of(thoughts_G, value) for thoughts_G in thoughts_PG]
     # A problem without a value is left out, and `n` counts the others (decision 1).
-    values_P = [fmean(values_G) for values_G in values_PG if values_G]
+    values_P = [mean for mean in means_P if mean is not None]
     if not values_P:
         return None
     return estimate_within(values_P, 0.0, 1.0) if is_share else estimate_unbounded(values_P)

@@ -185,7 +185,7 @@ def _evaluation(name: str, recipe: Recipe, results: Mapping[str, Any]) -> Iterat
     for stage_name, stage in recipe.stages.items():
         if not isinstance(stage, EvaluateStage) or name not in stage.checkpoints:
             continue
-        title = result_names(stage_name, recipe)[name]
+        title = result_names(stage_name, recipe.stages)[name]
         domains = results["evaluations"].get(title, {})
         if not domains or results["states"].get(stage_name) != "done":
             continue

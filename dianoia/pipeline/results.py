@@ -104,7 +104,7 @@ def results(recipe: Recipe, run: RunDirectory) -> dict[str, Any]:
         stage = recipe.stages[name]
         if isinstance(stage, EvaluateStage):
             evaluation = _evaluation(run.stage(name), "evaluations", "by_difficulty")
-            names = result_names(name, recipe)
+            names = result_names(name, recipe.stages)
             # Of a domain that two stages evaluate, the later stage counts.
             for key in ("evaluations", "by_difficulty"):
                 for checkpoint, domains in evaluation[key].items():

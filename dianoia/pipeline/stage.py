@@ -234,7 +234,7 @@ def _resolver(recipe: Recipe, run: RunDirectory) -> Callable[[str], str | Path]:
 def write_manifest(directory: StageDirectory, seconds: float) -> None:
     """Write that the stage is done, what it was made from and what it leaves; no later stage reads it before."""
     # Digests by which later stages, and later commands, notice a changed file.
-    outputs = {file.name: digest(file) for file in directory.outputs()}
+    outputs = {directory.output_name(file): digest(file) for file in directory.outputs()}
     manifest = read_table(directory.begun) | {"seconds": seconds, "outputs": outputs}
     write_json(directory.manifest, manifest, checked=True)
 

@@ -310,18 +310,18 @@ def own_templates(stage: Stage, recipe: Recipe) -> dict[str, TemplateSettings]:
     return {name: recipe.templates[name] for name in names if name in recipe.templates}
 
 
-def result_names(name: str, recipe: Recipe) -> dict[str, str]:
-    """Return the name of each checkpoint of an evaluate stage in results.json.
+def result_names(name: str, stages: Mapping[str, Stage]) -> dict[str, str]:
+    """Return the name of each checkpoint of an evaluate stage in results.json, among all stages of its recipe.
 
     It is the checkpoint's own, but `NAME under TEMPLATE` where an earlier stage has evaluated it on the same problems under
     another template.
     """
-    stage = recipe.stages[name]
+    stage = stages[name]
     assert isinstance(stage, EvaluateStage), "only these have results"
-    earlier = list(recipe.stages)[: list(recipe.stages).index(name)]
+    earlier = list(stages)[: list(stages).index(name)]
     ambiguous = {
         checkpoint
-        for other in map(recipe.stages.__getitem__, earlier)
+        for other in map(stages.__getitem__, earlier)
         if isinstance(other, EvaluateStage) and repr(other.problems) == repr(stage.problems)
         for checkpoint in other.checkpoints
         if other.template_of(checkpoint) != stage.template_of(checkpoint)

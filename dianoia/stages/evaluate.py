@@ -1,7 +1,7 @@
 """The `evaluate` stage: checkpoints on held-out problems, by the paper's protocol (section D.1).
 
 In: checkpoints and a problem set. Out: `evaluation.json` (estimates by checkpoint, domain and metric, and by difficulty),
-`diagnoses.jsonl`, and a Parquet file of rollouts per checkpoint. k samples per problem at temperature 0.6 and top-p 0.95
+`diagnoses.jsonl`, and per checkpoint a Parquet file of rollouts and one of means per problem. k samples per problem at temperature 0.6 and top-p 0.95
 unless the recipe says otherwise. Verifiers are those of training. An interrupted stage resumes after the last batch of
 problems whose samples it has written to `state/`. Left out: few-shot prompts, which the paper avoids.
 """
@@ -27,13 +27,21 @@ from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.verification import count_verdicts
-from dianoia.metrics.group_metrics import TokenCounter, by_difficulty, by_domain, measures
+from dianoia.metrics.group_metrics import (
+    Thought,
+    by_difficulty,
+    by_domain,
+    estimates_of,
+    problem_means,
+    thoughts_of,
+)
 from dianoia.metrics.most_common_answer import one_answer
 from dianoia.metrics.votes import with_votes
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages._shared import Batch, batches
 from dianoia.stages.context import StageContext
 from dianoia.storage.journal import Journal
+from dianoia.storage.problem_table import write_problem_means
 from dianoia.storage.rollout_table import read_completions, write_completions, write_rollouts
 from dianoia.tasks.catalog import problem_source
 from dianoia.text.template import Template
@@ -50,11 +58,10 @@ def run(config: EvaluateStage, context: StageContext) -> None:
     parts = {name: context.directory.path / f"parts/{file}.json" for name, file in files.items()}
     missing = context.decided([n for n, part in parts.items() if not part.exists()], "list parts")
     for name in missing:
-        rollouts = context.directory.rollouts(files[name])
-        estimates = _evaluate(name, problems, config, context, rollouts)
+        estimates = _evaluate(name, problems, config, context, files[name])
         if not context.writes:
             continue
-        # Last, since this file marks the checkpoint as done: its rollouts are written by now.
+        # Last, since this file marks the checkpoint as done: its rollouts and means are written by now.
         write_json(parts[name], estimates, checked=True)
         # Tokens of a long evaluation take gigabytes.
         for batch in _batches(name, problems, config, context):
@@ -103,9 +110,9 @@ def _evaluate(
     problems: Sequence[Problem],
     config: EvaluateStage,
     context: StageContext,
-    rollouts: Path,
+    file: str,
 ) -> dict[str, Any]:
-    """Return the estimates and diagnoses of one checkpoint; its rollouts are written to `rollouts`."""
+    """Return the estimates and diagnoses of one checkpoint; rollouts and means per problem are written under `file`."""
     start = time.perf_counter()
     model = context.language_model(name)
     roller = context.sampler(
@@ -121,13 +128,18 @@ def _evaluate(
     )
     roller.check_messages(problems)
     groups = with_votes(_groups(name, roller, params, problems, config, context))
-    # Rollouts of the first `keep` problems are there to be read; estimates are over all.
+    # Once for the domains and the levels of difficulty.
+    thoughts_PG = _thoughts(groups, roller)
+    # Rollouts of the first `keep` problems are there to be read; estimates and means are over all.
     if context.writes:
-        write_rollouts(rollouts, groups[: config.keep], checkpoint=name)
+        write_rollouts(context.directory.rollouts(file), groups[: config.keep], checkpoint=name)
+        means = problem_means(groups, thoughts_PG)
+        write_problem_means(context.directory.problem_means(file), name, means)
     # Domains are reported and diagnosed apart: a mean over all would hide one that fails.
     domains = by_domain(groups)
     other = model.other_template(name, context.template(config.template_of(name)))
-    measure = partial(_estimates, count_tokens=roller.count_tokens, pass_at=config.pass_at)
+    thoughts_of_group = dict(zip(map(id, groups), thoughts_PG, strict=True))
+    measure = partial(_estimates, thoughts_of_group=thoughts_of_group, pass_at=config.pass_at)
     # Each takes time by its groups, so ranks share them out.
     jobs: dict[Job, tuple[Callable[[], Any], int]] = {}
     for domain, members in domains.items():
@@ -181,12 +193,24 @@ def _diagnoses(
     return [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
 
 
+def _thoughts(groups: Sequence[Group], roller: RolloutSampler) -> list[list[Thought]]:
+    """Return the measured thoughts of every group on every rank."""
+    sizes = [len(group.rollouts) for group in groups]
+    return share_out(
+        groups, lambda mine: thoughts_of(mine, roller.count_tokens), sizes, "gather thoughts"
+    )
+
+
 def _estimates(
-    groups: Sequence[Group], count_tokens: TokenCounter, pass_at: Sequence[int]
+    groups: Sequence[Group],
+    thoughts_of_group: Mapping[int, Sequence[Thought]],
+    pass_at: Sequence[int],
 ) -> dict[str, Any]:
-    """Return the estimates of some problems by metric."""
+    """Return the estimates of some problems by metric; thoughts are by identity of the group."""
+    thoughts_PG = [thoughts_of_group[id(group)] for group in groups]
     return {
-        metric: asdict(value) for metric, value in measures(groups, count_tokens, pass_at).items()
+        metric: asdict(value)
+        for metric, value in estimates_of(groups, thoughts_PG, pass_at).items()
     }
 
 

@@ -27,3 +27,11 @@ class Estimate:
 
 Metrics = Mapping[str, Estimate]
 """Estimates by name of the metric."""
+
+
+def level_order(level: str) -> tuple[float, str]:
+    """Return the sort key of a level of difficulty, which is the key of a table: numbers in order, then other names."""
+    try:
+        return float(level), level
+    except ValueError:
+        return float("inf"), level

@@ -10,6 +10,7 @@
         metrics.jsonl       one line per optimizer step (rl, sft, reward_model) or per 20 (pretrain); names as in TRL where it has them
         diagnoses.jsonl     what went wrong while it ran, and what to do (rl)
         rollouts/*.parquet  samples to read, one row per rollout
+        problems/*.parquet  (evaluate) means per problem of each checkpoint, see `storage.problem_table`
         checkpoint/         a Hugging Face folder
         state/              what an interrupted stage resumes from
         parts/*.json        (evaluate) one file per checkpoint, so that none is evaluated twice
@@ -53,6 +54,8 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pyd
 
 STEP_FILE = "at.json"
 """File in the folder of a state: its optimizer step, readable without torch."""
+PROBLEM_MEANS = "problems"
+"""Folder of the means per problem of an evaluate stage."""
 SHIPPED_VERSION = "DIANOIA_SHIPPED_VERSION"
 """Variable with the version of a copy of the package that was made from a checkout for another machine."""
 OLD = ".old"
@@ -165,11 +168,26 @@ class StageDirectory:
         """Return the rollout files, sorted by name."""
         return sorted((self.path / "rollouts").glob("[!.]*.parquet"))
 
+    def problem_means(self, name: str) -> Path:
+        """Return the Parquet file of an evaluate stage with the means per problem of a checkpoint, by its file name."""
+        return self.path / PROBLEM_MEANS / f"{name}.parquet"
+
+    def problem_means_files(self) -> list[Path]:
+        """Return the files of means per problem, sorted by name."""
+        return sorted((self.path / PROBLEM_MEANS).glob("[!.]*.parquet"))
+
+    def output_name(self, file: Path) -> str:
+        """Return the key of an output in the manifest: its name, of means per problem with their folder."""
+        # A file of rollouts has the same name as that of the means.
+        means = file.parent.name == PROBLEM_MEANS
+        return f"{PROBLEM_MEANS}/{file.name}" if means else file.name
+
     def outputs(self) -> list[Path]:
         """Return the files that a finished stage leaves and that exist; of the checkpoint its list of checksums."""
         files = [self.evaluation, self.dataset, self.rejected, self.sampling, self.demonstrations, self.preferences,
                  self.metrics, self.diagnoses, self.checkpoint / SUMS]  # fmt: skip
-        return [file for file in [*files, *self.rollout_files()] if file.is_file()]
+        files += [*self.rollout_files(), *self.problem_means_files()]
+        return [file for file in files if file.is_file()]
 
     @property
     def done(self) -> bool:
@@ -231,7 +249,8 @@ def check_output(stage: StageDirectory, file: Path) -> None:
         DamagedFile: the file is missing or has changed; the message says what to do.
     """
     # A stage that is not done has no digests yet: its files are checked when it is.
-    written = read_table(stage.manifest).get("outputs", {}).get(file.name) if stage.done else None
+    outputs = read_table(stage.manifest).get("outputs", {}) if stage.done else {}
+    written = outputs.get(stage.output_name(file))
     if written is None:
         return
     cure = cure_of(file)

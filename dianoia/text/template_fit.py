@@ -60,9 +60,11 @@ def better_template(texts: Sequence[str], template: Template) -> BetterTemplate 
     Templates without tags are left out: nearly every response fits those.
     """
     tagged = {name: other for name, other in TEMPLATES.items() if other.tags is not None}
-    tried = texts[:MAX_TRIED]
+    # Samples of one problem are often the same text, which is parsed once.
+    tried = Counter(texts[:MAX_TRIED])
     shares = {
-        name: sum(template_fault(text, other) is None for text in tried) / max(1, len(tried))
+        name: sum(count for text, count in tried.items() if template_fault(text, other) is None)
+        / max(1, tried.total())
         for name, other in {template.name: template, **tagged}.items()
     }
     # Of equals the first wins, which is the template itself.

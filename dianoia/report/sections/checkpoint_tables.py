@@ -7,31 +7,19 @@ checkpoint is shown.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
+from dianoia.claims.evidence import is_vote
 from dianoia.claims.paper import CHAIN, NAMES, STAGES, TABLE
-from dianoia.report.figures import (
-    BLUE,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RED,
-    TEAL,
-    Chart,
-    figure,
-    grid,
-    with_errors,
-)
 from dianoia.report.html_values import (
     amount,
     escape,
     interval,
-    is_share,
     metric_label,
     missing,
     paragraph,
 )
 from dianoia.report.run_reader import Run, StageRow, metric_order
+from dianoia.report.sections import levels
 from dianoia.storage.estimate import Estimate, Metrics
 
 # The stage table
@@ -84,8 +72,8 @@ def _accuracy_table(title: str, rows: Sequence[StageRow]) -> str:
     )
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(title)}"><table class="stages">'
-        f"<caption><b>{escape(title)}</b>: pass@1 on held-out problems, below it its 95 % interval; reasoning is the "
-        f'mean of math, code, stem and logic.{note}</caption><thead><tr><th scope="col"></th>{head}'
+        f"<caption><b>{escape(title)}</b>: pass@1 on held-out problems, below it its 95 % interval and cons@k, the accuracy of a "
+        f'majority of k samples; reasoning is the mean of math, code, stem and logic.{note}</caption><thead><tr><th scope="col"></th>{head}'
         f'<th scope="col">problems</th></tr></thead><tbody>{bodies}</tbody></table></div>'
     )
 
@@ -124,7 +112,15 @@ def _accuracy_cell(result: Metrics, bold: bool, usual_problems: int | None) -> s
     at_baseline = baseline is not None and (estimate.low or 0.0) <= baseline.value
     mark = "<sup>°</sup>" if at_baseline else ""
     count = f", n = {estimate.n:,}" if estimate.n not in (None, usual_problems) else ""
-    return f"<td>{f'<b>{text}</b>' if bold else text}{mark}<small>{interval(_ACCURACY, estimate)}{count}</small></td>"
+    votes = "".join(
+        f"<small>{escape(name)} {escape(amount(name, vote.value))}</small>"
+        for name, vote in result.items()
+        if is_vote(name) and name != "cons@1"
+    )
+    return (
+        f"<td>{f'<b>{text}</b>' if bold else text}{mark}"
+        f"<small>{interval(_ACCURACY, estimate)}{count}</small>{votes}</td>"
+    )
 
 
 def _other_metrics(rows: Sequence[StageRow]) -> str:
@@ -215,27 +211,11 @@ _NO_EVALUATION = (
     "There is no evaluation: no evaluate stage is done, or what it evaluated has changed since. "
     "Run the recipe to its end (it resumes where it stopped), then write the report again."
 )
-_BY_DIFFICULTY = (
-    ("pass@1", "Accuracy by difficulty",
-     "pass@1 by the number of steps that a problem takes. A model that guesses fails as soon as problems get "
-     "longer; one that reasons stays high. Paper: the hard levels of MATH gain the most."),
-    ("thought_tokens", "Thought length by difficulty",
-     "Tokens per thought, by the number of steps. A model that reasons thinks longer about longer problems; a "
-     "flat line means that the length does not depend on the problem."),
-)  # fmt: skip
 
 
 def evaluation(run: Run) -> str:
-    """Return every metric of every checkpoint, and charts by difficulty."""
-    # A pair of charts per domain: the first is shown, the others are folded.
-    charts = _difficulty_charts(run)
-    shown = f'<div class="pairs">{grid(charts[:2], 3)}</div>' if charts else ""
-    if charts[2:]:
-        shown += (
-            "<details><summary>The same for the other domains</summary>"
-            f'<div class="pairs">{grid(charts[2:], 3)}</div></details>'
-        )
-    return _evaluation_table(run) + shown
+    """Return every metric of every checkpoint, and tables and charts by level of difficulty."""
+    return _evaluation_table(run) + levels.section(run)
 
 
 def _evaluation_table(run: Run) -> str:
@@ -280,61 +260,3 @@ def _metric_cell(metric: str, estimate: Estimate | None) -> str:
     if estimate is None:
         return "<td>–</td>"
     return f"<td>{amount(metric, estimate.value)}<small>{interval(metric, estimate)}</small></td>"
-
-
-def _difficulty_charts(run: Run) -> list[Chart]:
-    """Return accuracy and thought length by difficulty, a pair of charts per domain."""
-    domains = dict.fromkeys(d for name in _charted(run) for d in run.by_difficulty[name])
-    charts = []
-    for domain in domains:
-        suffix = f" ({domain})" if len(domains) > 1 else ""
-        for metric, title, caption in _BY_DIFFICULTY:
-            traces = _difficulty_traces(run, domain, metric)
-            # Both charts of a pair use the same colours and levels. A metric that is missing costs its chart only.
-            if traces:
-                plot = figure(
-                    traces, "steps in the problem", share=is_share(metric), categorical=True
-                )
-                # Plotly would order the categories by their first appearance.
-                plot["layout"]["xaxis"]["categoryarray"] = _levels(run, domain)
-                charts.append(Chart(title + suffix, caption, plot))
-    return charts
-
-
-def _difficulty_traces(run: Run, domain: str, metric: str) -> list[dict[str, Any]]:
-    traces, names = [], _charted(run)
-    # Zipped over all checkpoints, so that a colour means the same one in every chart.
-    for checkpoint, colour in zip(names, _colours(len(names)), strict=True):
-        results = run.by_difficulty[checkpoint].get(domain, {})
-        levels = [level for level in sorted(results, key=_level_order) if metric in results[level]]
-        if levels:
-            estimates = [results[level][metric] for level in levels]
-            traces.append(with_errors(checkpoint, levels, estimates, colour, is_share(metric)))
-    return traces
-
-
-def _charted(run: Run) -> list[str]:
-    """Return the checkpoints that lead to R1 if the recipe says which, else all."""
-    chain = [row.checkpoint for row in run.stage_table if set(row.parts) & set(CHAIN)]
-    return [name for name in chain if name in run.by_difficulty] or list(run.by_difficulty)
-
-
-def _levels(run: Run, domain: str) -> list[str]:
-    levels = {level for domains in run.by_difficulty.values() for level in domains.get(domain, {})}
-    return [escape(level) for level in sorted(levels, key=_level_order)]
-
-
-def _level_order(level: str) -> tuple[float, str]:
-    """Return the sort key of a level: numbers in order, then the other names."""
-    try:
-        return float(level), level
-    except ValueError:
-        return float("inf"), level
-
-
-def _colours(count: int) -> list[str]:
-    """Return grey for the first checkpoint, blue for the last, and other colours between."""
-    if count < 2:
-        return [BLUE] * count
-    between = (TEAL, ORANGE, PURPLE, RED)
-    return [GREY, *(between[i % len(between)] for i in range(count - 2)), BLUE]

@@ -16,6 +16,7 @@ from dianoia.algo.estimates import (
     estimate_unbounded,
     estimate_within,
     mean_pass_at_k,
+    paired_correlation,
     paired_difference,
     pass_at_1,
     pass_at_k,
@@ -216,3 +217,23 @@ def test_every_share_has_an_interval_around_it_and_within_its_range(
         (-1.0, vote_gain(doubled_PG, twice_PG)),
     ):
         assert lowest <= result.low <= result.value <= result.high <= 1.0
+
+
+def test_a_correlation_of_two_means_by_hand() -> None:
+    # Deviations 1, -1, 0 and 3, -1, -2: 4 / sqrt(2 * 14).
+    assert paired_correlation([3, 1, 2], [6, 2, 1], shares=False) == pytest.approx(4 / 28**0.5)
+    # Left out of one mean: deviations 1, -1, 0, 0 of mean 2, and 1/3, -11/3, 10/3, 0 of mean 17/3.
+    left_out = paired_correlation([3, 1, None, 2], [6, 2, 9, None], shares=False)
+    assert left_out == pytest.approx(4 / (2 * 222 / 9) ** 0.5)
+    # Two equal problems of shares, and half a problem in each corner: 1/2 of 1.
+    assert paired_correlation([1, 0], [1, 0], shares=True) == pytest.approx(0.5)
+    assert paired_correlation([1, 0], [0, 1], shares=True) == pytest.approx(-0.5)
+
+
+def test_what_does_not_vary_is_not_correlated() -> None:
+    assert paired_correlation([2, 2, 2], [1, 2, 3], shares=False) == 0.0
+    assert paired_correlation([None, None], [1, 2], shares=False) == 0.0
+    assert paired_correlation([], [], shares=False) == 0.0
+    assert paired_correlation([1, 2, 4], [2, 4, 8], shares=False) == pytest.approx(1.0)
+    with pytest.raises(ValueError):
+        paired_correlation([1, 2], [1], shares=False)

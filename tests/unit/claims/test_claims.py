@@ -43,7 +43,8 @@ def test_the_stage_table_has_a_row_a_checkpoint(
         "near-miss",
         "safety",
     ]
-    assert set(domains["math"]) == {"pass@1", "thought_tokens", "target_language"}
+    assert list(domains["math"]) == ["pass@1", "cons@16", "thought_tokens", "target_language"]
+    assert domains["reasoning"]["cons@16"]["n"] == 4 * 256
     reasoning = domains["reasoning"]["pass@1"]
     assert (
         reasoning["value"] == pytest.approx(sum(SHARES["zero"][:4]) / 4)

@@ -35,6 +35,20 @@ def test_ratio_on_the_scale_of_logarithms() -> None:
     assert (exact.low, exact.high) == (pytest.approx(4.0), pytest.approx(4.5))
 
 
+def test_a_ratio_of_correlated_parts_by_hand() -> None:
+    # Distances ln 2 and ln 1.5 on either side of both parts, as above.
+    parts = Interval(0.8, 0.4, 1.2), Interval(0.2, 0.1, 0.3)
+    far, near = math.log(2), math.log(1.5)
+    half = ratio(*parts, correlation=0.5)
+    away = math.exp(math.sqrt(far**2 + near**2 - far * near))
+    assert (half.value, half.low, half.high) == pytest.approx((4.0, 4 / away, 4 * away))
+    # Fully correlated parts differ by the difference of their distances, opposed ones by the sum.
+    assert ratio(*parts, correlation=1.0).low == pytest.approx(4 / 2 * 1.5)
+    assert ratio(*parts, correlation=-1.0).low == pytest.approx(4 / 2 / 1.5)
+    # A part that may be 0 leaves the ratio without a bound, however correlated.
+    assert ratio(Interval(0.5, 0.4, 0.6), Interval(0.1, 0.0, 0.2), 1.0).high == math.inf
+
+
 def test_ratios_near_nothing() -> None:
     assert ratio(Interval(0.5, 0.0, 0.6), Interval(0.1, 0.1, 0.1)).low == 0.0
     assert ratio(Interval(0.5, 0.4, 0.6), Interval(0.1, 0.0, 0.2)).high == math.inf

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dianoia.claims.seeds import Grid, as_markdown, claims_grid, stages_grid
+from dianoia.claims.seeds import Grid, as_markdown, claims_grid, stages_grid, votes_grid
 from dianoia.cli import main
 from dianoia.storage.run_directory import RunDirectory
 from tests.unit.report.r1 import build_r1
@@ -74,6 +74,22 @@ def test_the_baseline_is_the_last_row() -> None:
     rows = stages_grid(runs).rows
     assert rows[-1] == ("always the most common gold answer", "62.5", "62.5")
     assert rows[1][1:] == ("–", "90.0 (90.0-90.0)")
+
+
+def test_votes_have_a_table_with_their_k() -> None:
+    runs = [results(seed, 0.9, True) for seed in (1, 2)]
+    assert votes_grid(runs) is None
+    for share, run in zip((0.7, 0.8), runs, strict=True):
+        (only,) = run["stage_table"]
+        only["domains"] |= {"code": {"cons@16": {"value": share, "low": 0.5, "high": 1.0, "n": 9}}}
+    grid = votes_grid(runs)
+    assert grid is not None and grid.title == "cons@16 in per cent, mean of 2 seeds (range)"
+    assert (grid.head, grid.rows) == (("checkpoint", "code"), (("R1-Zero = GRPO (z)", "75.0 (70.0-80.0)"),))  # fmt: skip
+    for run in runs:
+        run["stage_table"][0]["domains"]["math"]["cons@8"] = {"value": 0.5, "low": 0.4, "high": 0.6}
+    several = votes_grid(runs[:1])
+    assert several is not None and several.title.startswith("cons@k, k after the value")
+    assert several.rows == (("R1-Zero = GRPO (z)", "50.0 (40.0-60.0) @8", "70.0 (50.0-100.0) @16"),)
 
 
 def test_markdown() -> None:

@@ -13,6 +13,7 @@ from dianoia.cli.result_tables import (
     percent,
     print_accuracies,
     print_columns,
+    print_levels,
     print_pairs,
     print_response,
     shortened,
@@ -55,6 +56,39 @@ def test_accuracies_bases_first_then_in_the_order_of_the_recipe(console: Console
         "reward model  accuracy",
         "helpful           90.0",
     ]
+
+
+def test_majorities_have_a_table_per_k(console: Console) -> None:
+    votes = {k: Estimate(k / 20, 0.3, 0.9, 64) for k in (1, 8, 16)}
+    evaluations = {
+        "base": {"math": {**accuracy(0.1), "cons@16": votes[16]}},
+        "r1": {"math": {**accuracy(0.7), "cons@8": votes[8]}, "code": {"cons@1": votes[1]}},
+    }
+    print_accuracies(Run(Path("x"), "x", 1, {}, {}, {}, evaluations, {}, {}), console)
+    assert lines(console)[4:] == [
+        "",
+        "majority of 8 samples (cons@8) in %",
+        "checkpoint        math",
+        "r1          40.0 ±50.0",
+        "",
+        "majority of 16 samples (cons@16) in %",
+        "checkpoint        math",
+        "base        80.0 ±50.0",
+    ]
+
+
+def test_levels_of_one_checkpoint_and_of_several(console: Console) -> None:
+    levels = {str(level): accuracy(1 - level / 20) for level in (10, 2)}
+    by_difficulty = {"base": {"math": levels, "code": {"2": accuracy(0.5)}},
+                     "zero": {"math": levels}}  # fmt: skip
+    run = Run(Path("x"), "x", 1, {}, {}, {}, {}, by_difficulty, {})
+    print_levels(run, ["zero"], console)
+    print_levels(run, ["base", "zero"], console)
+    note = "by level of difficulty: accuracy (pass@1) in %, intervals in --json"
+    assert lines(console) == [
+        "", f"zero {note}", "level     2    10", "math   90.0  50.0",
+        "", f"math {note}", "level     2    10", "base   90.0  50.0", "zero   90.0  50.0",
+    ]  # fmt: skip
 
 
 def test_without_results_nothing_is_printed(console: Console) -> None:

@@ -33,7 +33,14 @@ def run(tmp_path: Path) -> Path:
     write_json(directory.recipe, {"name": "hand", "seed": 7, "stages": STAGES})
     states = {"data": "done", "zero": "done", "evaluation": "done", "later": "interrupted"}
     accuracy = {"pass@1": {"value": 0.5, "low": 0.4, "high": 0.6, "n": 10}, "thought_tokens": {"value": 7.0, "low": 6.0, "high": 8.0, "n": 10}}  # fmt: skip
-    write_json(directory.results, {"states": states, "evaluations": {"zero": {"math": accuracy}}})
+    write_json(
+        directory.results,
+        {
+            "states": states,
+            "evaluations": {"zero": {"math": accuracy}},
+            "by_difficulty": {"zero": {"math": {"2": accuracy, "3": accuracy}}},
+        },
+    )
     for name in STAGES:
         stage = directory.stage(name)
         write_json(stage.begun, {})
@@ -64,6 +71,7 @@ def test_a_run(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown.splitlines()
     assert lines[0] == "hand, seed 7: failed"
     assert "zero        50.0 ±10.0" in lines
+    assert "level     2     3" in lines and "math   50.0  50.0" in lines
     assert "data        sample    done    1:05  sampled 100  kept 40" in lines
     assert "zero        rl        done    1:05  step 2  heldout/pass@1 0.25  reward 1.5" in lines
     assert "later failed: the loss is [NaN]" in lines
@@ -99,6 +107,7 @@ def test_rollouts_of_a_step_and_of_a_checkpoint(
     table = json.loads(capsys.readouterr().out)
     assert [row["checkpoint"] for row in table["rollouts"]] == ["zero"]
     assert list(table["evaluations"]) == ["zero"]
+    assert table["by_difficulty"]["zero"]["math"]["3"]["pass@1"]["high"] == 0.6
 
 
 @pytest.mark.parametrize(

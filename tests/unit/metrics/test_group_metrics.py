@@ -12,7 +12,13 @@ import pytest
 from dianoia.base.records import Group, Problem, RolloutStatus, SamplingParams
 from dianoia.config import EvaluateStage
 from dianoia.judge.judge import evaluation_judge
-from dianoia.metrics.group_metrics import by_difficulty, by_domain, measures
+from dianoia.metrics.group_metrics import (
+    by_difficulty,
+    by_domain,
+    measures,
+    problem_means,
+    thoughts_of,
+)
 from dianoia.miniature.problems import MiniatureProblems
 from dianoia.sampler.rollouts import RolloutSampler
 from dianoia.stages import evaluate
@@ -211,3 +217,18 @@ def test_the_interval_of_a_language_share_ends_at_one(
     say = lambda prompt, sample: formed("one two 一二" if mixed in prompt else "one two", 5)  # noqa: E731
     language = measures(scored(roller(say), problems, 2), count_words)["target_language"]
     assert language.low < language.value < language.high == 1.0
+
+
+def test_means_per_problem_are_those_of_the_estimates(
+    roller: MakeRoller, problems: list[Problem]
+) -> None:
+    groups = scored(roller(by_pattern), problems, 4)
+    first, second = problem_means(groups, thoughts_of(groups, count_words))
+    assert (first.problem, first.domain, first.samples) == (problems[0].id, problems[0].domain, 4)
+    assert (first.accuracy, first.majority, first.format, first.truncated) == (0.5, 1.0, 0.75, 0.25)
+    assert (second.accuracy, second.majority, second.thoughts) == (0.25, 0.0, 3)
+    assert (first.thought_tokens, second.thought_tokens) == (pytest.approx(8 / 3), 2.0)
+    assert (first.reflection, second.reflecting) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+    nothing = scored(roller(lambda *_: "~"), problems, 2)
+    (silent, _) = problem_means(nothing, thoughts_of(nothing, count_words))
+    assert (silent.thoughts, silent.thought_tokens, silent.target_language) == (0, None, None)

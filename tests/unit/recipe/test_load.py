@@ -141,8 +141,8 @@ def test_a_checkpoint_is_evaluated_once_on_each_set_of_problems(write: Write) ->
     other = again.replace("miniature/math", "miniature/all")
     assert set(load_recipe(write(f"{TEXT}[stages.again]{other}")).stages) >= {"evaluation", "again"}
     recipe = load_recipe(write(f'{TEXT}[stages.again]{again}template = "plain"\n'))
-    assert result_names("evaluation", recipe) == {"base": "base", "zero": "zero"}
-    assert result_names("again", recipe) == {"zero": "zero under plain"}
+    assert result_names("evaluation", recipe.stages) == {"base": "base", "zero": "zero"}
+    assert result_names("again", recipe.stages) == {"zero": "zero under plain"}
 
 
 @pytest.mark.parametrize(

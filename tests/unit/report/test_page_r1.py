@@ -167,7 +167,7 @@ def test_a_claim_without_measurement_is_marked(
 def test_the_stage_table_has_the_papers_table_beside_it(shown: Page) -> None:
     section = shown.sections["stages"]
     assert "Base miniature-base R1-Zero Dev1 Dev2 Dev3 R1" in section
-    assert "reasoning 16.0 % 13.7 to 18.3 88.8 % 86.8 to 90.7" in section
+    assert "reasoning 16.0 % 13.7 to 18.3 cons@16 19.0 % 88.8 % 86.8 to 90.7 cons@16 91." in section
     assert "AIME 2024 77.9 59.0 74.0 78.1 79.8" in section
     assert "Distilled Small base miniature-base-small Small Zero small-zero" in section
 
@@ -191,10 +191,10 @@ def test_the_checkpoint_table_says_how_many_problems_and_what_one_answer_is_wort
     ):
         edit(table, measure)
     # Only R1 is clearly above the baseline; R1-Zero had other problems, and other ones have another baseline.
-    row = "safety 5.0 % ° 2.3 to 7.7 50.0 % ° 44.0 to 56.0, n = 500 10.0 % ° 6.2 to 13.8"
+    row = "safety 5.0 % ° 2.3 to 7.7 cons@16 8.0 % 50.0 % ° 44.0 to 56.0, n = 500 cons@16 11.0 % 10.0 % ° 6.2 to 13.8"
     section = read(fresh).sections["stages"]
     assert row in section
-    assert "97.0 % 94.9 to 99.1 55.0 % 256" in section
+    assert "97.0 % 94.9 to 99.1 cons@16 100.0 % 55.0 % 256" in section
     assert "°: not clearly above the baseline" in section
 
 

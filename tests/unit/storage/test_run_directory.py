@@ -3,9 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from dianoia.base.errors import DamagedFile
+from dianoia.base.files import digest, write_json
 from dianoia.storage.run_directory import (
     RunDirectory,
     StageDirectory,
+    check_output,
     code_version,
     describe_run,
     write_about,
@@ -90,3 +95,18 @@ def test_half_written_rollouts_are_not_listed(tmp_path: Path) -> None:
         stage.rollouts(name).touch()
     (tmp_path / "rollouts" / ".step-00003.parquet.part").touch()
     assert [file.stem for file in stage.rollout_files()] == ["step-00002", "step-00010"]
+
+
+def test_rollouts_and_means_of_one_checkpoint_are_two_outputs(tmp_path: Path) -> None:
+    stage = StageDirectory(tmp_path)
+    for file in (stage.rollouts("zero"), stage.problem_means("zero")):
+        file.parent.mkdir()
+        file.write_text(file.parent.name)
+    outputs = {stage.output_name(file): digest(file) for file in stage.outputs()}
+    assert list(outputs) == ["zero.parquet", "problems/zero.parquet"]
+    write_json(stage.manifest, {"outputs": outputs}, checked=True)
+    check_output(stage, stage.rollouts("zero"))
+    check_output(stage, stage.problem_means("zero"))
+    stage.problem_means("zero").write_text("rollouts")
+    with pytest.raises(DamagedFile, match=r"problems/zero\.parquet"):
+        check_output(stage, stage.problem_means("zero"))
