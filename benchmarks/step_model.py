@@ -14,8 +14,7 @@ import os
 # NumPy reads the number of threads once: with several, the measured rate of a core would be half of the true one.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from dianoia.simulation.calibration import FinishedStage, finished_stage, measured_factors
-from dianoia.simulation.measured import Factors
+from dianoia.simulation.measured import Factors, FinishedStage, finished_stage, measured_factors
 
 _QUARTER = 0.25
 

@@ -279,7 +279,7 @@ def _execution(
     from dianoia.pipeline.scheduler import run_recipes
 
     if (placement := launched(options)) is not None and placement.rank > 0:
-        from dianoia.pipeline.launched import follow
+        from dianoia.pipeline.stage import follow
 
         # Other ranks plan nothing and lock nothing: rank 0 does, and tells them which stages to run.
         sys.exit(0 if options.dry_run else follow(placement))
@@ -483,7 +483,7 @@ def _executor(
 ) -> "Executor":
     """Return where stages run: one job in this process, several jobs or ranks in processes per stage."""
     if placement is not None:
-        from dianoia.pipeline.launched import LaunchedRanks
+        from dianoia.pipeline.stage import LaunchedRanks
 
         return LaunchedRanks(placement)
     # With several this process never imports torch: it only schedules.

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dianoia.config import RLStage
     from dianoia.hardware.machine import Machine
     from dianoia.recipe import Recipe
-    from dianoia.simulation.calibration import FinishedStage
     from dianoia.simulation.lengths import Lengths
+    from dianoia.simulation.measured import FinishedStage
     from dianoia.simulation.rates import Rates
     from dianoia.simulation.sweep import Point
 
@@ -208,7 +208,7 @@ def _require_cores(counts: tuple[int, ...], machine: "Machine") -> None:
 
 def _corrected(rates: "Rates", arguments: argparse.Namespace) -> "Rates":
     """Return the rates as measured in a run on this machine, if one is named."""
-    from dianoia.simulation.calibration import finished_stage, measured_factors
+    from dianoia.simulation.measured import finished_stage, measured_factors
 
     if arguments.measured is None:
         return rates
@@ -223,9 +223,8 @@ def _corrected(rates: "Rates", arguments: argparse.Namespace) -> "Rates":
 
 def _lengths(arguments: argparse.Namespace, stage: "RLStage") -> "tuple[Lengths, dict[str, Any]]":
     """Return the lengths of responses, and what JSON says of them."""
-    from dianoia.simulation.calibration import finished_stage
     from dianoia.simulation.lengths import BETWEEN, WITHIN, LogNormal
-    from dianoia.simulation.measured import fitted_lengths, observed_lengths
+    from dianoia.simulation.measured import finished_stage, fitted_lengths, observed_lengths
 
     limit, mean = stage.sampling.largest_max_tokens, arguments.mean_length
     if mean is not None and mean >= limit:

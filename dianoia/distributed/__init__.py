@@ -8,8 +8,8 @@ NCCL between GPUs. Imports no other room than `base` and `hardware`.
     group          the group of one, and the group of this process
     process_group  a group of several processes: gather, broadcast, sums of gradients, the same counter for all
     object_bytes   objects as bytes, their arrays uncopied
-    gradients      sums of gradients, on a CPU in the order of the lanes
-    digests        short digests of weights, by which ranks notice that they have come apart
+    gradients      sums of gradients, on a CPU in the order of the lanes, or of the ranks of a model in shards
+    digests        short digests of weights and values, by which ranks notice that they have come apart
     watch          beats, by which ranks notice that one of them hangs or has ended
 
 Not here: who starts the processes (`pipeline`, or a launcher such as torchrun), and how a model is split (`learner`).

@@ -5,6 +5,7 @@ adversary, whom ranks of one command are not.
 """
 
 from collections.abc import Iterable
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -24,3 +25,8 @@ def weights_digest(tensors: Iterable[Tensor]) -> str:
         total = int(flat.view(_INTEGERS[flat.element_size()]).sum(dtype=torch.int64))
         digest = (digest + (total + flat.numel()) * (2 * number + 1) * _STEP) & _MASK
     return f"{digest:016x}"
+
+
+def value_digest(value: object) -> str:
+    """Return 16 hexadecimal digits, which differ where the `repr` of a value does."""
+    return blake2b(repr(value).encode(), digest_size=8).hexdigest()

@@ -1,13 +1,14 @@
-"""Sums of gradients over the lanes of all ranks.
+"""Sums of gradients over the lanes of all ranks, and over the ranks that hold one model in shards.
 
 A lane is one replica of the model: a thread of a process, or a GPU. Lanes are numbered through the ranks: rank r has the lanes
 r * lanes to (r + 1) * lanes - 1. On CPUs the gradients of all lanes are added in the order of the lanes, one after the
 other, so that the same number of lanes gives the same bits however they are spread over processes; a ring, as in an
 all-reduce, would add in another order for every number of ranks. Each rank adds one slice of every gradient: the exchange
-takes 2 gradients per rank, not one per lane. On GPUs there is one lane per rank and NCCL adds.
+takes 2 gradients per rank, not one per lane. On GPUs there is one lane per rank and NCCL adds. FSDP2 does the exchange of a model
+in shards itself; on CPUs `SumInOrder` has it add in the same order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -86,13 +87,45 @@ def _added_in_order(lanes: list[list[Tensor]], size: int, active: int, per_rank:
         [count * width for count in counts],
         [counts[rank] * width] * ranks,
     )
-    slices = incoming.view(-1, width)
-    total = slices[0].clone() if len(slices) else torch.zeros(width, dtype=dtype)
-    for part in slices[1:]:
-        total += part
+    total = torch.zeros(width, dtype=dtype)
+    if len(incoming):
+        _add_in_order(incoming.view(-1, width).unbind(), total)
     parts = [torch.empty(width, dtype=dtype) for _ in range(ranks)]
     dist.all_gather(parts, total)
     return torch.cat(parts)
+
+
+class SumInOrder:
+    """A reduce-scatter of FSDP2 that adds the ranks' parts in the order of the ranks: a number of ranks gives one result.
+
+    It has the methods that `FSDPModule.set_custom_reduce_scatter` asks for.
+    """
+
+    def allocate(self, size: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Return memory for a gradient, as FSDP2 asks for it."""
+        return torch.empty(*size, dtype=dtype, device=device)
+
+    def __call__(
+        self,
+        output_tensor: Tensor,
+        input_tensor: Tensor,
+        group: dist.ProcessGroup,
+        op: object,
+        async_op: bool = False,
+    ) -> None:
+        """Write the sum of all ranks' parts for this rank into `output_tensor`; `op` is taken to be a sum."""
+        parts = torch.empty_like(input_tensor)
+        dist.all_to_all_single(parts, input_tensor, group=group)
+        _add_in_order(parts.view(group.size(), -1).unbind(), output_tensor)
+
+
+def _add_in_order(parts: Iterable[Tensor], total: Tensor) -> None:
+    """Write the sum of the parts, added one after the other, into `total`."""
+    first, *others = parts
+    # Copied and not added to zeros, which would turn -0.0 into 0.0: one lane has to give the bits of a process by itself.
+    total.copy_(first)
+    for part in others:
+        total += part
 
 
 def _flat(parameters: Sequence[Tensor], size: int) -> Tensor:

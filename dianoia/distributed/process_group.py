@@ -18,12 +18,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
+from dianoia.base.cgroups import share_cores
 from dianoia.base.errors import ConfigError, RankError
 from dianoia.distributed.gradients import add_over_ranks
-from dianoia.distributed.group import RankGroup
+from dianoia.distributed.group import RankGroup, joined
 from dianoia.distributed.object_bytes import pack, unpack
 from dianoia.distributed.placement import LOOPBACK, Placement
 from dianoia.distributed.watch import Watch
+from dianoia.hardware.devices import use_device
 
 T = TypeVar("T")
 
@@ -124,7 +126,7 @@ class ProcessGroup(RankGroup):
 
     @property
     def point(self) -> str:
-        """What this rank does: `sample in step 12`."""
+        """Return what this rank does, such as `sample in step 12`."""
         return self._point
 
     def report(self, text: str) -> None:
@@ -256,6 +258,30 @@ class ProcessGroup(RankGroup):
         return RankError(
             f"the exchange of {self.size} ranks broke off while {waited}: {_first_line(error)}. To go on: {resume}"
         )
+
+
+@contextmanager
+def among_ranks(
+    placement: Placement,
+    describe: Callable[[Exception], str],
+    on_point: Callable[[str], object] | None = None,
+    on_silence: Callable[[str], object] = exit_at_once,
+) -> Iterator[ProcessGroup]:
+    """Be one of several ranks in the block, with its share of the machine's cores and its own device.
+
+    An error that ends the block is told to the other ranks, as `describe` puts it; `on_point` and `on_silence` are those of
+    `ProcessGroup`.
+    """
+    share_cores(placement.local_size)
+    group = ProcessGroup(placement, use_device(placement.local_rank), on_point, on_silence)
+    with joined(group):
+        try:
+            yield group
+        except Exception as error:
+            group.report(describe(error))
+            raise
+        # Not in a `finally`: it waits for all ranks, and after an error they do not come.
+        group.close()
 
 
 def _first_line(error: Exception) -> str:

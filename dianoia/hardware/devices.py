@@ -1,5 +1,6 @@
-"""Choice of the device, copies between host and device, and determinism."""
+"""Choice of the device, copies between host and device, freed memory, and determinism."""
 
+import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -7,6 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from dianoia.hardware.machine import thread_count
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`."""
+_LARGE_BLOCK = 128 * 1024
+"""Bytes from which a block goes back to the system once it is freed; glibc's own value at start, before it adapts it."""
 
 
 def pick_device() -> torch.device:
@@ -27,6 +33,19 @@ def use_threads(setting: int) -> int:
     threads = thread_count(setting)
     torch.set_num_threads(threads)
     return threads
+
+
+def return_freed_memory() -> None:
+    """Let this process give the memory of large blocks back to the system as soon as they are freed.
+
+    glibc otherwise keeps blocks of up to 32 MB for later ones of the same size, which hides what was saved by freeing them.
+    Other C libraries are left as they are.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        # Setting either of them also ends the adaption of both.
+        mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
+        mallopt(_TRIM_THRESHOLD, _LARGE_BLOCK)
 
 
 def to_device(tensor: torch.Tensor, device: torch.device | str | None) -> torch.Tensor:

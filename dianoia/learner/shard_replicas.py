@@ -19,11 +19,11 @@ from types import MethodType
 from typing import Any, Generic, TypeVar, cast
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 
-from dianoia.hardware.malloc import return_freed_memory
+from dianoia.distributed.gradients import SumInOrder
+from dianoia.hardware.devices import return_freed_memory
 from dianoia.hardware.threads import split_round_robin
 from dianoia.learner.shards import (
     Sharding,
@@ -68,7 +68,7 @@ class ShardReplicas(Generic[M]):
             # Else the factor of 1 becomes an operation that only NCCL has.
             module.set_force_sum_reduction_for_comms(True)
             if on_cpu:
-                module.set_custom_reduce_scatter(cast(Any, _SumInOrder()))
+                module.set_custom_reduce_scatter(cast(Any, SumInOrder()))
         cast(Any, model).run_gathered = MethodType(_call, model)
         register_fsdp_forward_method(model, _ENTRY)
         # A view is safe where nobody changes it in place, and nobody does.
@@ -168,27 +168,3 @@ class ShardReplicas(Generic[M]):
 
 def _call(model: M, function: Callable[..., R], *arguments: Any) -> R:
     return function(model, *arguments)
-
-
-class _SumInOrder:
-    """A reduce-scatter that adds the ranks' parts in the order of the ranks, so that a number of ranks gives one result."""
-
-    def allocate(self, size: Sequence[int], *, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """Return memory for a gradient, as FSDP2 asks for it."""
-        return torch.empty(*size, dtype=dtype, device=device)
-
-    def __call__(
-        self,
-        output_tensor: Tensor,
-        input_tensor: Tensor,
-        group: dist.ProcessGroup,
-        op: object,
-        async_op: bool = False,
-    ) -> None:
-        """Write the sum of all ranks' parts for this rank into `output_tensor`."""
-        parts = torch.empty_like(input_tensor)
-        dist.all_to_all_single(parts, input_tensor, group=group)
-        first, *others = parts.view(group.size(), -1).unbind()
-        output_tensor.copy_(first)
-        for part in others:
-            output_tensor += part

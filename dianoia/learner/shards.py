@@ -289,28 +289,6 @@ def whole(tensor: Tensor) -> Tensor:
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def gathered(value: Any, keep: bool) -> Any:
-    """Return a nested value with whole tensors on the CPU in place of those in shards, one gathered after the other.
-
-    Ranks that do not `keep` the result get None for each of them. Tied tensors stay one. Collective.
-    """
-    return _gathered(value, keep, {})
-
-
-def _gathered(value: Any, keep: bool, done: dict[int, Tensor | None]) -> Any:
-    if isinstance(value, DTensor):
-        # By the object and not by its memory: a rank may hold no row of several tensors.
-        if id(value) not in done:
-            tensor = whole(value)
-            done[id(value)] = tensor.detach().cpu() if keep else None
-        return done[id(value)]
-    if isinstance(value, dict):
-        return {key: _gathered(part, keep, done) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_gathered(part, keep, done) for part in value)
-    return value
-
-
 # Helpers ------------------------------------------------------------------------------------------
 
 

@@ -31,22 +31,22 @@ from dianoia.learner.kernels.prepare import prepare_for_cpu, recompute_layers
 from dianoia.learner.lora import ADAPTER, MergedWeights, has_adapters, merged_model, save_adapter
 from dianoia.learner.replicas import Replicas, make_replicas
 from dianoia.learner.shard_replicas import ShardReplicas
-from dianoia.learner.shards import (
-    Sharding,
-    TensorOf,
-    copy_tensors,
+from dianoia.learner.sharded_state import (
     gathered,
-    is_sharded,
-    own_rows,
-    shard_like,
-)
-from dianoia.learner.state_parts import (
     is_in_parts,
     needs_parts,
     read_parts,
     split,
     whole_bytes,
     write_parts,
+)
+from dianoia.learner.shards import (
+    Sharding,
+    TensorOf,
+    copy_tensors,
+    is_sharded,
+    own_rows,
+    shard_like,
 )
 from dianoia.storage.state import load_state, save_state
 
@@ -431,7 +431,7 @@ class Learner:
         """Replace the state in `folder` by this learner's; `progress` holds plain values of the caller's own.
 
         Rank 0 writes. Of a model in shards it writes whole tensors, or, where its host has no room for them, every rank writes
-        its own (`learner.state_parts`); every rank has to call this then. Any number of ranks resumes from either.
+        its own (`learner.sharded_state`); every rank has to call this then. Any number of ranks resumes from either.
         """
         group, learner = ranks(), self.state_dict()
         tensors: dict[str, Tensor] = {}

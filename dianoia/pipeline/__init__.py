@@ -5,9 +5,8 @@
 `stages/.old/`. Everything that can be refused is refused before the first stage begins.
 
     scheduler         which stage starts when; the same for one job and for many
-    stage_processes   executor for several jobs or ranks: processes per stage, forked by `fork_server`
-    rank_processes    the ranks of one stage as the command sees them, and what their ends mean
+    stage_processes   executor for several jobs or ranks: processes per stage, forked by `fork_server`, and what their ends mean
     stage_process     what such a process does
-    stage             one stage: run in its folder, from checked inputs to its manifest; and the executor for one job
+    stage             one stage: run in its folder, from checked inputs to its manifest; executors for one job in this process
     results           run.json, recipe.json and results.json of the run directory
 """

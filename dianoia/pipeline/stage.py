@@ -2,22 +2,30 @@
 
 A manifest names the files that later stages read, with their digests; the checkpoint has its own `SHA256SUMS`. Before a
 stage begins, the outputs of the stages that it reads are compared with them.
+
+Executors that start no process: `InProcess` of a command by itself, and those of a command that a launcher such as torchrun
+has started once per rank, whose processes stay for all stages. Of these, rank 0 plans, schedules, prints and writes, as a command
+by itself does (`LaunchedRanks`); it tells the others which stage runs, and they do nothing else, and end with it (`follow`).
 """
 
+import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
 from dianoia.base.disk_space import release_space
-from dianoia.base.errors import ConfigError
+from dianoia.base.errors import ConfigError, RankError, UserError
 from dianoia.base.files import SUMS, check_folder, digest, read_table, write_json
-from dianoia.base.progress import Reporter
-from dianoia.base.stopping import stop_if_requested
+from dianoia.base.progress import Reporter, Silence
+from dianoia.base.stopping import SIGNAL_NAMES, stop_if_requested
 from dianoia.bases import shipped_model
 from dianoia.config import (
     DemonstrationsStage,
@@ -30,10 +38,13 @@ from dianoia.config import (
     SFTStage,
 )
 from dianoia.distributed.group import ranks
+from dianoia.distributed.placement import Placement
+from dianoia.distributed.process_group import ProcessGroup, among_ranks, exit_at_once
 from dianoia.hardware import devices
 from dianoia.learner.checkpoint_folder import Draw
 from dianoia.learner.shards import Sharding
 from dianoia.pipeline.messages import Request
+from dianoia.pipeline.results import write_failure
 from dianoia.recipe.graph import Recipe, Stage, upstream
 from dianoia.recipe.plan.disk import reserve_stage_space
 from dianoia.recipe.plan.layout import Layout
@@ -57,6 +68,8 @@ from dianoia.tasks.code import use_sandbox
 from dianoia.tasks.problem_ranges import problem_range
 
 _WEIGHTS = "*.safetensors"
+_NEXT = "wait for the next stage"
+"""Verb of the exchange in which rank 0 of a launched command names a stage."""
 _STAGE_MODULES: Mapping[type[Stage], ModuleType] = {
     PretrainStage: pretrain,
     SFTStage: sft,
@@ -265,7 +278,7 @@ def _check_model(folder: Path) -> None:
         check_folder(folder, cure, _WEIGHTS)
 
 
-# Executor for one job ------------------------------------------------------------------------------
+# Executors in this process ------------------------------------------------------------------------
 
 
 class InProcess:
@@ -280,3 +293,68 @@ class InProcess:
     def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
         """Return the stage that has just ended."""
         return [(request, None) for request in running]
+
+
+class LaunchedRanks:
+    """Executor of rank 0 of a launched command: runs one stage at a time, together with the ranks that `follow`."""
+
+    def __init__(self, placement: Placement) -> None:
+        self._placement = placement
+        self._request: Request | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Meet the other ranks, and let them go at the end."""
+        with among_ranks(self._placement, _class_and_text, on_silence=self._end) as self._group:
+            yield
+            self._group.broadcast(None, _NEXT)
+
+    def start(self, request: Request, reporter: Reporter) -> None:
+        """Run a stage to its end on all ranks."""
+        self._request = request
+        self._group.broadcast(request, _NEXT)
+        run_stage(request, reporter)
+        self._request = None
+
+    def _end(self, message: str) -> NoReturn:
+        """End the process because another rank hangs; called in a thread while the stage waits for that rank."""
+        if (request := self._request) is not None:
+            write_failure(request.run.stage(request.name), RankError(message))
+        exit_at_once(message)
+
+    def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
+        """Return the stage that has just ended."""
+        return [(request, None) for request in running]
+
+
+def follow(placement: Placement) -> int:
+    """Run the stages that rank 0 names until there is none left; return the exit status of this rank."""
+    # A signal goes to all ranks: rank 0 finishes its step, and the others have to go on for as long.
+    for number in SIGNAL_NAMES:
+        signal.signal(number, lambda *_: None)
+    stdout = sys.stdout
+    try:
+        with (
+            among_ranks(placement, _class_and_text) as group,
+            open(os.devnull, "w", encoding="utf-8") as sys.stdout,  # noqa: PTH123
+        ):
+            while (request := _next(group)) is not None:
+                run_stage(request, Silence())
+    except RankError:
+        return 1  # rank 0 has seen it too, or has caused it
+    except UserError as error:
+        print(f"rank {placement.rank} of {placement.size}: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    finally:
+        sys.stdout = stdout
+    return 0
+
+
+def _next(group: ProcessGroup) -> Request | None:
+    """Return the stage that rank 0 names; None at the end."""
+    unread: Request | None = None  # only rank 0's object is
+    return group.broadcast(unread, _NEXT)
+
+
+def _class_and_text(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -7,8 +7,14 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping
+from contextlib import (
+    AbstractContextManager,
+    ExitStack,
+    nullcontext,
+    redirect_stderr,
+    redirect_stdout,
+)
 from dataclasses import replace
 from io import TextIOBase
 from multiprocessing.connection import Connection
@@ -18,14 +24,12 @@ from types import FrameType
 from typing import NoReturn
 
 from dianoia.base import errors
-from dianoia.base.cgroups import share_cores
 from dianoia.base.faults import fault_message
 from dianoia.base.progress import Reporter, Silence
 from dianoia.base.stopping import request_stop, stop_when
-from dianoia.distributed.group import joined, ranks
+from dianoia.distributed.group import ranks
 from dianoia.distributed.placement import Placement
-from dianoia.distributed.process_group import ProcessGroup
-from dianoia.hardware import devices
+from dianoia.distributed.process_group import among_ranks
 from dianoia.pipeline.messages import (
     END_NOW,
     At,
@@ -144,29 +148,22 @@ def _outcome(request: Request, placement: Placement | None, outbox: Outbox) -> D
     return Done()
 
 
-@contextmanager
-def _among_ranks(request: Request, placement: Placement | None, outbox: Outbox) -> Iterator[None]:
-    """In the block, be one of the ranks of the stage, if there are several."""
+def _among_ranks(
+    request: Request, placement: Placement | None, outbox: Outbox
+) -> AbstractContextManager[object]:
+    """Return a context manager in which this process is one of the ranks of the stage, if there are several."""
     if placement is None:
-        yield
-        return
-    share_cores(placement.local_size)
-    device = devices.use_device(placement.local_rank)
+        return nullcontext()
 
     def end(text: str) -> NoReturn:
         outbox.send(Failed(text, errors.RankError.__name__))
         os._exit(1)
 
-    group = ProcessGroup(placement, device, lambda point: outbox.send(At(point)), end)
-    with joined(group):
-        try:
-            yield
-        except Exception as error:
-            # The last line alone, which of a traceback is the error; the others show it within a line of their own.
-            group.report(_failure(request.name, error).text.rstrip().rpartition("\n")[2])
-            raise
-        # Not in a `finally`: it waits for all ranks, and after an error they do not come.
-        group.close()
+    def describe(error: Exception) -> str:
+        # The last line alone, which of a traceback is the error; the others show it within a line of their own.
+        return _failure(request.name, error).text.rstrip().rpartition("\n")[2]
+
+    return among_ranks(placement, describe, lambda point: outbox.send(At(point)), end)
 
 
 def _failure(name: str, error: Exception) -> Failed:

@@ -5,7 +5,6 @@ travel as arrays: ids in 4 bytes, log-probabilities in the 4 bytes that they hav
 """
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from dianoia.base.errors import RankError
 from dianoia.base.records import Completion, Request
+from dianoia.distributed.digests import value_digest
 from dianoia.distributed.group import ranks
 
 Drawn = Mapping[tuple[int, int], Completion]
@@ -48,7 +48,7 @@ def all_completions(requests: Sequence[Request], mine: Drawn) -> list[list[Compl
 def _digest(requests: Sequence[Request]) -> str:
     """Return a digest of the streams that the samples are drawn from, and of their prompts' lengths."""
     streams = [(request.key, request.samples, len(request.prompt_ids)) for request in requests]
-    return blake2b(repr(streams).encode(), digest_size=8).hexdigest()
+    return value_digest(streams)
 
 
 def _arrays(mine: Drawn) -> dict[str, Any]:

@@ -1,10 +1,17 @@
-"""Checks everything that a recipe reads before any work begins: models, problems, rewards, data, sandbox. No torch.
+"""Checks everything that a recipe needs before any work begins: models, problems, rewards, data, servers, sandbox. No torch.
 
 A command calls `check_inputs` once, before it plans and runs. Numbers are checked by `recipe.check.number_ranges` when a
-recipe is loaded.
+recipe is loaded. Whether a server of rollouts was started as it has to be, and has the weights that it is given, the stage finds
+out (`sampler.served`).
 """
 
-from dianoia.base.errors import ConfigError, UserError
+import ipaddress
+import shutil
+from urllib.parse import urlsplit
+
+import httpx2
+
+from dianoia.base.errors import ConfigError, EndpointError, UserError
 from dianoia.base.records import Problem
 from dianoia.bases import model_folder
 from dianoia.config import (
@@ -15,17 +22,18 @@ from dianoia.config import (
     PretrainStage,
     RewardModelStage,
     RLStage,
+    RolloutSettings,
     SampleStage,
     SFTStage,
 )
 from dianoia.judge.function_files import check_arguments, find
 from dianoia.judge.functions import missing
 from dianoia.judge.rules import tags_to_write
-from dianoia.models.endpoint import endpoint_key
+from dianoia.models.endpoint import certificates, endpoint_key, sent_key
 from dianoia.models.folder_check import has_chat_template
+from dianoia.models.vllm_environment import vllm_program
 from dianoia.recipe.check.missing_inputs import missing_files
 from dianoia.recipe.check.models import check_lengths, check_models
-from dianoia.recipe.check.rollout_servers import check_rollout_servers
 from dianoia.recipe.check.sandbox_use import sandbox_of
 from dianoia.recipe.check.stage_problems import (
     check_evaluation_problems,
@@ -42,6 +50,9 @@ from dianoia.recipe.check.training_data import (
 from dianoia.recipe.graph import Recipe, Stage, sources, templates
 from dianoia.tasks.catalog import problem_source, training_sample
 from dianoia.text.template import template_of
+
+_ANSWER_SECONDS = 5.0
+"""Time that a server of rollouts has to say that it works."""
 
 
 def check_inputs(recipe: Recipe, planned: bool = False) -> None:
@@ -169,3 +180,63 @@ def _check_function(function: FunctionSettings, problem: Problem | None) -> None
             f"the function asks for {', '.join(map(repr, columns))}, which is no column of problem {problem.id!r}; "
             "add the column, give the parameter a default, or, if the path names a factory, set arguments"
         )
+
+
+# Servers of rollouts -----------------------------------------------------------------------------
+
+
+def check_rollout_servers(where: str, settings: RolloutSettings, planned: bool) -> None:
+    """Check the servers of a table; a plan does not ask them.
+
+    Raises:
+        ConfigError: they could not be started, or would not see the weights.
+        EndpointError: none of those that should run answers.
+    """
+    if not settings.served:
+        return
+    try:
+        if settings.key_env is not None:
+            sent_key(settings.key_env, "the servers")
+        if settings.python is not None:
+            vllm_program(settings.python)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.{error}") from None
+    if settings.command and shutil.which(settings.command[0]) is None:
+        raise ConfigError(
+            f"{where}.command: there is no program {settings.command[0]!r} here; give its path, or install it"
+        )
+    elsewhere = [url for url in settings.servers if not _is_here(url)]
+    if elsewhere and settings.weights is None:
+        raise ConfigError(
+            f"{where}.servers: {elsewhere[0]} is another machine, which sees neither the shared memory nor the disk of this one; "
+            "set weights to a folder on storage that both see under the same path (a path that is not there ends a server of "
+            "vLLM)"
+        )
+    if settings.servers and not planned:
+        _check_answers(where, settings)
+
+
+def _is_here(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_answers(where: str, settings: RolloutSettings) -> None:
+    reasons = []
+    with httpx2.Client(verify=certificates(), timeout=_ANSWER_SECONDS, trust_env=False) as client:
+        for url in settings.servers:
+            try:
+                status = client.get(f"{url.rstrip('/')}/health").status_code
+            except httpx2.HTTPError as error:
+                reasons.append(f"{url}: {error}")
+                continue
+            if status == 200:
+                return
+            reasons.append(f"{url}: status {status}")
+    raise EndpointError(
+        f"{where}.servers: none of them answers ({'; '.join(reasons)}); start them first, or set {where}.python to an environment "
+        "with vLLM, and the stage starts its own"
+    )

@@ -15,8 +15,8 @@ from dianoia.base.records import Sample
 from dianoia.config import OptimizerSettings
 from dianoia.config.lora_table import LoRASettings
 from dianoia.distributed.group import ranks
-from dianoia.hardware.malloc import return_freed_memory
-from dianoia.learner import state_parts
+from dianoia.hardware.devices import return_freed_memory
+from dianoia.learner import sharded_state
 from dianoia.learner.attention.packed_rows import Demonstration
 from dianoia.learner.lora import add_adapters
 from dianoia.learner.reward_learner import Example, RewardModelLearner
@@ -136,7 +136,7 @@ def train(
         assert trained.trainer.shards is not None
         trained.trainer.shards.sums_each_micro_batch = True
     if in_parts:
-        state_parts.HOST_SHARE = 0.0
+        sharded_state.HOST_SHARE = 0.0
     if state is not None:
         trained.load_state(Path(state))
     numbers = [take_step(trained, stage, step) for step in range(trained.step, steps)]

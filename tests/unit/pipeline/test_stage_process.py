@@ -10,7 +10,7 @@ import pytest
 from dianoia.base.errors import ConfigError, StageCrashed, TrainingStopped, UserError
 from dianoia.pipeline import stage_process
 from dianoia.pipeline.messages import Done, Failed, Line, Message, Request
-from dianoia.pipeline.rank_processes import killed_error, stage_error
+from dianoia.pipeline.stage_processes import killed_error, stage_error
 from dianoia.recipe import Recipe
 from dianoia.storage.run_directory import RunDirectory
 from dianoia.tasks.data.locations import DataMissing

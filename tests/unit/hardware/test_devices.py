@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dianoia.hardware.malloc import return_freed_memory
+from dianoia.hardware.devices import return_freed_memory
 from tests.rank_processes import run_ranks
 
 BLOCKS, NUMBERS = 20, 2**20

@@ -1,8 +1,10 @@
-"""A state that no host has room for: every rank writes and reads its own part of it (`torch.distributed.checkpoint`).
+"""The state of a learner whose model is in shards: gathered by rank 0, or, where its host has no room for that, in parts.
 
-In: a learner's state with tensors in shards. Out: the same state with a placeholder for each of these tensors, and files by
-which any number of ranks gets its rows again. The folder of parts lies in the folder of the state, which gets its name when
-all ranks have written (`base.files.whole_folder`): a state that one of them has half written is never resumed from.
+Gathered, it is the state of a model that is whole. In parts, every rank writes and reads its own rows
+(`torch.distributed.checkpoint`): in, a state with tensors in shards; out, the same state with a placeholder for each of these
+tensors, and files by which any number of ranks gets its rows again. The folder of parts lies in the folder of the state, which
+gets its name when all ranks have written (`base.files.whole_folder`): a state that one of them has half written is never
+resumed from.
 
 Parts are written while the ranks wait. A rank writes 12 bytes per parameter of its share, seconds in a stage that saves once in
 many minutes; a copy of them in main memory, which would let training go on meanwhile, is what a host has no room for.
@@ -22,10 +24,34 @@ from dianoia.base.errors import RankError
 from dianoia.base.limits import HOST_SHARE
 from dianoia.distributed.group import ranks
 from dianoia.hardware.machine import main_memory
+from dianoia.learner.shards import whole
 
 PARTS = "parts"
 """Folder of the parts, within that of a state."""
 _PLACEHOLDER = "tensor in parts"
+
+
+def gathered(state: Any, keep: bool) -> Any:
+    """Return a state with whole tensors on the CPU in place of those in shards, one gathered after the other. Collective.
+
+    Ranks that do not `keep` the result get None for each of them. Tied tensors stay one.
+    """
+    # By the object and not by its memory: a rank may hold no row of several tensors.
+    wholes: dict[int, Tensor | None] = {}
+
+    def gather(_path: str, item: Tensor) -> Any:
+        if not isinstance(item, DTensor):
+            return item
+        if id(item) not in wholes:
+            tensor = whole(item)
+            wholes[id(item)] = tensor.detach().cpu() if keep else None
+        return wholes[id(item)]
+
+    # One exchange per tensor, in the order of the state's keys: the learner's code sets it, so it is the same on all ranks.
+    return _map_tensors(state, gather)
+
+
+# In parts -----------------------------------------------------------------------------------------
 
 
 def needs_parts(state: Any) -> bool:

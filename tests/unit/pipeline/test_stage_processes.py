@@ -9,7 +9,7 @@ import pytest
 from dianoia.base.errors import ConfigError, MachineFault, RankError, StageCrashed, Stopped
 from dianoia.base.progress import Silence
 from dianoia.pipeline.messages import At, Done, Failed, Line, Message, Request, Total, Update
-from dianoia.pipeline.rank_processes import RankProcess, StageRanks
+from dianoia.pipeline.stage_processes import RankProcess, StageRanks
 from dianoia.recipe import Recipe
 from dianoia.storage.run_directory import RunDirectory
 

@@ -10,7 +10,7 @@ import pytest
 
 from dianoia.base.errors import ConfigError, EndpointError
 from dianoia.config import RolloutSettings
-from dianoia.recipe.check.rollout_servers import check_rollout_servers
+from dianoia.recipe.check.inputs import check_rollout_servers
 
 WHERE = "stages.zero.rollouts"
 

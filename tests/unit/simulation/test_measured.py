@@ -7,14 +7,20 @@ import pytest
 
 from dianoia.base.errors import ConfigError
 from dianoia.hardware.machine import Machine
-from dianoia.simulation.calibration import AS_PLANNED, finished_stage, measured_factors
-from dianoia.simulation.measured import fitted_lengths, measured_rollouts, observed_lengths
+from dianoia.simulation.measured import (
+    AS_PLANNED,
+    finished_stage,
+    fitted_lengths,
+    measured_factors,
+    measured_rollouts,
+    observed_lengths,
+)
 
 
 @pytest.fixture(autouse=True)
 def cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine("this CPU", 16e9, 1, 1e11, 1e11, None)
-    monkeypatch.setattr("dianoia.simulation.calibration.this_machine", lambda _: machine)
+    monkeypatch.setattr("dianoia.simulation.measured.this_machine", lambda _: machine)
 
 
 def test_lengths_of_a_run_are_those_of_its_groups(finished_run: Path) -> None:
