@@ -1,15 +1,13 @@
 """`dianoia run --cluster ray`: the same command once per rank, on the nodes of a Ray cluster; this process only drives it."""
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from dianoia.base.errors import ConfigError
 from dianoia.cluster.bundles import Layout, Node, gpu_count, lay_out, passed_on
-from dianoia.cluster.ray_connection import address_of, connected, nodes, reserved
+from dianoia.cluster.driver import address_of, run_ranks
 
 if TYPE_CHECKING:
     from dianoia.cli.run import RunOptions
@@ -24,7 +22,7 @@ def run_on_cluster(options: "RunOptions") -> int:
         RankError: a node is lost, or a rank was killed.
     """
     from dianoia.cli.run import TYPED_COMMAND, command_line
-    from dianoia.cluster.shipment import copy_files, shipment
+    from dianoia.cluster.shipment import shipment
     from dianoia.recipe import load_recipe
     from dianoia.recipe.shipped import recipe_path
     from dianoia.storage.run_directory import SHIPPED_VERSION, code_version
@@ -35,24 +33,16 @@ def run_on_cluster(options: "RunOptions") -> int:
     path = recipe_path(options.recipe)  # type: ignore[arg-type]
     recipe = load_recipe(path, options.overrides)
     out = (options.out or Path("runs") / recipe.name).absolute()
-    shipped = shipment(recipe, path)
-    with TemporaryDirectory(prefix="dianoia-") as folder:
-        copy_files(shipped.travelling, Path(folder))
-        variables = passed_on(os.environ) | {
-            SHIPPED_VERSION: code_version(),
-            TYPED_COMMAND: command_line(),
-        }
-        with connected(str(options.cluster), Path(folder), variables):
-            layout = _layout(options, nodes(), recipe.threads)
-            with reserved(layout) as room:
-                from dianoia.cluster.command import ClusterCommand, show_line
-
-                command = ClusterCommand(layout, room)
-                command.check_versions()
-                command.check_shared(out)
-                command.check_files(shipped.expected)
-                print(_placement_text(layout, command.places), file=sys.stderr)
-                return command.run(_rank_arguments(options, path.name, out), show_line)
+    # Ranks run from a copy of the code without its repository, and under another command line.
+    provenance = {SHIPPED_VERSION: code_version(), TYPED_COMMAND: command_line()}
+    return run_ranks(
+        str(options.cluster),
+        shipment(recipe, path),
+        passed_on(os.environ) | provenance,
+        lambda nodes: _layout(options, nodes, recipe.threads),
+        out,
+        _rank_arguments(options, path.name, out),
+    )
 
 
 def _check_options(options: "RunOptions") -> None:
@@ -94,11 +84,6 @@ def _layout(options: "RunOptions", present: Sequence[Node], threads: int) -> Lay
             "CPUs"
         )
     return lay_out(present, options.gpus if isinstance(options.gpus, int) else gpus, 1, 1)
-
-
-def _placement_text(layout: Layout, places: Sequence[str]) -> str:
-    ranks = f"{layout.size} ranks on {layout.nodes} node{'s' if layout.nodes > 1 else ''}"
-    return f"cluster: {ranks}, {layout.per_node} each: {', '.join(places)}"
 
 
 def _rank_arguments(options: "RunOptions", recipe: str, out: Path) -> list[str]:

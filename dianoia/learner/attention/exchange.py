@@ -19,7 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, PretrainedConfig, PreTrainedModel
 
 from dianoia.learner.batching.attention_spans import AttentionSpans
-from dianoia.learner.kernels.attention_cpu import attend_in_c, attends_in_c
+from dianoia.learner.kernels.layers_cpu import attend_in_c, attends_in_c
 
 REFUSED_ARGUMENTS = ("sliding_window", "softcap", "s_aux", "position_bias", "chunk_size", "cache")
 """Arguments of attention functions that ask for more than causal attention over everything."""

@@ -1,13 +1,18 @@
-"""A decoder layer on a CPU around its attention, with backward passes, by the C functions of `hardware.c_functions`.
+"""A decoder layer on a CPU, with backward passes, by the C functions of `hardware.c_functions`.
 
-In: float32 states and the layer's weights. Out: what `learner.kernels.fused_layers` computes with PyTorch, up to rounding,
-in a third of the passes over memory: products are PyTorch's, everything between two of them is one function. With
+Around attention. In: float32 states and the layer's weights. Out: what `learner.kernels.fused_layers` computes with PyTorch, up to
+rounding, in a third of the passes over memory: products are PyTorch's, everything between two of them is one function. With
 bfloat16, factors and results of products are rounded; sums within products, norms, RoPE, attention and the residual
 stream stay float32, as under autocast, and what enters a product is written in bfloat16 by the function before it. Left
-out: attention, which stays with the caller; biases; other dtypes. A processor without bfloat16 products computes them
-several times slower.
+out: biases; other dtypes. A processor without bfloat16 products computes them several times slower.
 
-Shapes: `N` positions, `H` hidden, `D` head.
+Attention, without padding and without masks. In: queries, keys (after RoPE) and values of positions end to end in one row, and
+`AttentionSpans`, which say which positions attend to which. Out: the attention output of every position, with its gradient. One
+function serves responses behind shared prompts, texts with shared prefixes and packed samples, which differ in their spans only.
+`learner.attention.exchange` puts it into a model, also where the layers stay those of
+transformers.
+
+Shapes: `N` positions, `H` hidden, `D` head; of attention `R` spans, `H` heads.
 """
 
 from dataclasses import dataclass
@@ -19,6 +24,7 @@ from torch import Tensor
 
 from dianoia.hardware.c_functions import library
 from dianoia.hardware.c_functions import typed_calls as functions
+from dianoia.learner.batching.attention_spans import AttentionSpans
 
 Gradients = tuple[Tensor | None, ...]
 
@@ -69,6 +75,27 @@ def output_and_mlp(
     """Return the residual stream `[N, H]` after a layer. weights: of the output projection, gate, up, down."""
     y: Tensor = _OutputAndMLP.apply(x_NH, attention_output, *weights, norm, shape)  # type: ignore[no-untyped-call]
     return y
+
+
+def attends_in_c(*states: Tensor) -> bool:
+    """Return True if the C functions can compute with these queries, keys and values: all float32, and to stay so."""
+    return all(map(runs_in_c, states)) and not torch.is_autocast_enabled("cpu")
+
+
+def attend_in_c(
+    query_1HND: Tensor,
+    key_1HND: Tensor,
+    value_1HND: Tensor,
+    spans: AttentionSpans,
+    scaling: float | None,
+) -> Tensor:
+    """Return the attention output `_1NHD`, as transformers' attention functions do; zeros at positions of no span."""
+    states = (query_1HND, key_1HND, value_1HND)
+    # Squeezed and not indexed: the backward pass of an index is a copy of everything.
+    query, key, value = (part.squeeze(0).transpose(0, 1).contiguous() for part in states)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    output_NHD: Tensor = _Attention.apply(query, key, value, spans, scale)  # type: ignore[no-untyped-call]
+    return output_NHD[None]
 
 
 # C functions in both dtypes -----------------------------------------------------------------------
@@ -246,3 +273,46 @@ class _OutputAndMLP(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             out_grad = (rounded.t() @ attention_output.to(rounded.dtype)).float()
         return y_grad, output_grad, out_grad, gate_grad, up_grad, down_grad, norm_grad, None
+
+
+class _Attention(torch.autograd.Function):
+    """`attend_in_c` on `_NHD`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: Tensor, key: Tensor, value: Tensor, spans: AttentionSpans, scale: float
+    ) -> Tensor:
+        """Keep the arguments, the output and the normalisers."""
+        output, normal_NH = torch.zeros_like(query), query.new_empty(query.shape[:2])
+        functions.attend(
+            (query, key, value),
+            spans.spans_R4,
+            spans.context_K,
+            spans.longest,
+            scale,
+            output,
+            normal_NH,
+        )
+        ctx.save_for_backward(query, key, value, output, normal_NH)
+        ctx.spans, ctx.scale = spans, scale
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of queries, keys and values."""
+        query, key, value, output, normal_NH = ctx.saved_tensors
+        spans: AttentionSpans = ctx.spans
+        # Zeros: keys of a shared prompt add up gradients of all responses, and positions of no span get none.
+        results = (torch.zeros_like(query), torch.zeros_like(key), torch.zeros_like(value))
+        functions.attend_backward(
+            (query, key, value),
+            spans.spans_R4,
+            spans.context_K,
+            spans.longest,
+            ctx.scale,
+            output,
+            normal_NH,
+            grads[0].contiguous(),
+            results,
+        )
+        return *results, None, None

@@ -1,15 +1,22 @@
-"""The Ray package, the cluster, and the room that is reserved on it for the ranks of one command."""
+"""The driver of a command on a Ray cluster: connects, reserves room, has everything checked, and runs the ranks there.
+
+In: the files that travel, the command's words, and a rule that lays its ranks out on the nodes that there are. Out: the exit status
+of rank 0. Ray is imported late: without it the message says how to install it.
+"""
 
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from dianoia.base.errors import ConfigError, MachineFault
 from dianoia.base.extras import pip_install
 from dianoia.cluster.bundles import Layout, Node
+from dianoia.cluster.shipment import Shipment, copy_files
 
 if TYPE_CHECKING:
     from ray.util.placement_group import PlacementGroup
@@ -17,6 +24,51 @@ if TYPE_CHECKING:
 ROOM_SECONDS = 120.0
 """Longest wait for others to give back what the ranks need."""
 _CONNECT_SECONDS = 10.0
+
+
+def run_ranks(
+    cluster: str,
+    shipment: Shipment,
+    variables: Mapping[str, str],
+    lay_out_on: Callable[[Sequence[Node]], Layout],
+    out: Path,
+    arguments: Sequence[str],
+) -> int:
+    """Run a command once per rank, in a copy of the files that travel, and return the exit status of rank 0.
+
+    Args:
+        cluster: as typed.
+        variables: of the environment of every rank, beside those that torchrun would set.
+        lay_out_on: returns the layout of the ranks on the cluster's nodes.
+        out: the run directory, which every node has to see.
+        arguments: module and arguments of each rank.
+
+    Raises:
+        ConfigError: there is no such cluster, it has no room for the ranks, or a node lacks a version or file.
+        MachineFault: others use the room.
+        RankError: a node is lost, or a rank was killed.
+    """
+    with TemporaryDirectory(prefix="dianoia-") as folder:
+        copy_files(shipment.travelling, Path(folder))
+        with connected(cluster, Path(folder), variables):
+            layout = lay_out_on(_nodes())
+            with _reserved(layout) as room:
+                from dianoia.cluster.command import ClusterCommand, show_line
+
+                command = ClusterCommand(layout, room)
+                command.check_versions()
+                command.check_shared(out)
+                command.check_files(shipment.expected)
+                print(_placement_text(layout, command.places), file=sys.stderr)  # noqa: T201
+                return command.run(arguments, show_line)
+
+
+def _placement_text(layout: Layout, places: Sequence[str]) -> str:
+    ranks = f"{layout.size} ranks on {layout.nodes} node{'s' if layout.nodes > 1 else ''}"
+    return f"cluster: {ranks}, {layout.per_node} each: {', '.join(places)}"
+
+
+# The cluster --------------------------------------------------------------------------------------
 
 
 def address_of(cluster: str) -> str:
@@ -84,7 +136,7 @@ def _check_reachable(cluster: str, address: str) -> None:
         ) from None
 
 
-def nodes() -> list[Node]:
+def _nodes() -> list[Node]:
     """Return the nodes of the cluster that are alive."""
     import ray
 
@@ -100,7 +152,7 @@ def _resource(row: Mapping[str, Any], name: str) -> float:
 
 
 @contextmanager
-def reserved(layout: Layout) -> "Iterator[PlacementGroup]":
+def _reserved(layout: Layout) -> "Iterator[PlacementGroup]":
     """Reserve the room of a layout for the block, each bundle on a node of its own.
 
     Raises:

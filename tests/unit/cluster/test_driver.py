@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import ConfigError
-from dianoia.cluster.ray_connection import address_of, connected
+from dianoia.cluster.driver import address_of, connected
 
 
 @pytest.mark.parametrize(

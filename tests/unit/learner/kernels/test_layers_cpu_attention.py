@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from dianoia.learner.batching.attention_spans import AttentionSpans, Span
-from dianoia.learner.kernels.attention_cpu import attend_in_c, attends_in_c
+from dianoia.learner.kernels.layers_cpu import attend_in_c, attends_in_c
 
 pytestmark = pytest.mark.usefixtures("in_c")
 
