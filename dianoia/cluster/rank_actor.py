@@ -26,13 +26,13 @@ _NOT_STARTED = 1
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide results."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "none"
-    return found
+            installed[name] = "none"
+    return installed
 
 
 def size_of(path: Path) -> int | None:
@@ -96,7 +96,7 @@ class RankActor:
     def start(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start the process, with a copy of this environment changed by the one that is given; `news` says if it cannot be."""
         # Ray sets the threads of a worker by its CPUs; a stage sets them itself.
-        own = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
+        inherited = {name: text for name, text in os.environ.items() if name != "OMP_NUM_THREADS"}
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dianoia.cluster.end_with", *arguments],
@@ -107,7 +107,7 @@ class RankActor:
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                env={**own, "PYTHONUNBUFFERED": "1", **environment},
+                env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
                 # A group of its own, which `end_with` can kill without killing the worker of Ray.
                 start_new_session=True,
             )

@@ -23,7 +23,7 @@ SILENT_SECONDS = 15.0
 _STORE_SECONDS = 5.0
 """Longest wait for an answer of the store."""
 _FAILURE_SECONDS = 1.0
-"""Time in which a rank that has failed has said so, as seen by a rank whose exchange broke off."""
+"""Time that a rank whose exchange broke off waits for another one to say why it has failed."""
 _FAILED = "failed"
 
 
@@ -61,7 +61,7 @@ class Watch:
         self._beat()
         self._threads = [
             threading.Thread(target=target, name="ranks", daemon=True)
-            for target in (self._run, self._watch_store)
+            for target in (self._beat_and_watch, self._watch_store)
         ]
         for thread in self._threads:
             thread.start()
@@ -74,11 +74,11 @@ class Watch:
 
     # Beats ---------------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _beat_and_watch(self) -> None:
         while not self._closed.wait(BEAT_SECONDS):
             try:
                 self._beat()
-                self._look(self._others)
+                self._count_silence(self._others)
             except dist.DistNetworkError:
                 # The store has ended with rank 0, or the connection is lost. A rank that waits for rank 0 notices by its own
                 # connection; one that computes, or whose connection says nothing, is ended by `_watch_store`.
@@ -87,7 +87,7 @@ class Watch:
                 continue
             silent = [rank for rank, seconds in self._silence.items() if seconds > SILENT_SECONDS]
             if silent:
-                self._tell(silent[0])
+                self._report_silence(silent[0])
 
     def _watch_store(self) -> None:
         """Notice that the store does not answer: some of its requests wait without a limit for a process that is stopped."""
@@ -96,9 +96,9 @@ class Watch:
             seconds = 0.0 if number != self._number else seconds + BEAT_SECONDS
             number = self._number
             if seconds > SILENT_SECONDS and self._rank != 0:
-                self._tell(0)
+                self._report_silence(0)
 
-    def _tell(self, rank: int) -> None:
+    def _report_silence(self, rank: int) -> None:
         """Report a silent rank, once, unless this rank is done."""
         if not self._closed.is_set():
             self._closed.set()
@@ -108,7 +108,7 @@ class Watch:
         self._number += 1
         self._store.set(_key(self._rank), json.dumps([self._number, self.point]))
 
-    def _look(self, others: Sequence[int]) -> None:
+    def _count_silence(self, others: Sequence[int]) -> None:
         """Count for how many beats of this rank the others have not beaten."""
         beats = self._beats(others)
         for rank in others:

@@ -33,7 +33,7 @@ from transformers import PreTrainedModel
 from dianoia.base.errors import ConfigError
 from dianoia.config.lora_table import LoRASettings, unmatched_message
 from dianoia.distributed.group import ranks
-from dianoia.learner.shards import is_sharded, whole
+from dianoia.learner.shards import LazyWeights, is_sharded, whole
 
 ADAPTER = "adapter"
 """Folder of the adapter in PEFT's format, within a checkpoint."""
@@ -226,7 +226,7 @@ def stored_weight(layer: nn.Linear) -> Tensor:
 # Merged weights -----------------------------------------------------------------------------------
 
 
-class MergedWeights(Mapping[str, Tensor]):
+class MergedWeights(LazyWeights):
     """Parameters and buffers by their names without adapters, live; a sum W + s B A is formed when it is read.
 
     So never more than one of the sums need exist at a time, and frozen weights are left as they are. The same holds for
@@ -235,34 +235,31 @@ class MergedWeights(Mapping[str, Tensor]):
 
     def __init__(self, model: nn.Module) -> None:
         layers = adapters(model)
-        self._tensors: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         self._adapters: dict[str, LowRank] = {}
         for name, tensor in model.state_dict().items():
             if name.endswith(_STORED):
                 layer = name.removesuffix(_STORED)
-                self._tensors[f"{layer}.weight"] = tensor
+                tensors[f"{layer}.weight"] = tensor
                 if layer in layers:
                     self._adapters[f"{layer}.weight"] = layers[layer]
             # What is left out is A and B of adapters, which readers see in the sum alone.
             elif ".parametrizations." not in name:
-                self._tensors[name] = tensor
+                tensors[name] = tensor
+        super().__init__(tensors)
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = self._tensors[name]
+        tensor = self._stored[name]
         if not isinstance(tensor, DTensor):
             return self._adapters[name].merged(tensor) if name in self._adapters else tensor
         with ranks().exchanging(f"gather {name}"):
             tensor = whole(tensor)
             return self._adapters[name].merged(tensor) if name in self._adapters else tensor
 
-    def shape(self, name: str) -> torch.Size:
-        """Return the shape of a tensor without forming or gathering it."""
-        return self._tensors[name].shape
-
     @property
     def is_sharded(self) -> bool:
         """Return True if reading is collective."""
-        return any(isinstance(tensor, DTensor) for tensor in self._tensors.values())
+        return any(isinstance(tensor, DTensor) for tensor in self._stored.values())
 
     def adapted(self) -> "AdaptedWeights | None":
         """Return the same weights, live, as frozen tensors and adapters; None without adapters, and where they are in shards."""
@@ -271,16 +268,7 @@ class MergedWeights(Mapping[str, Tensor]):
         layers = {name.removesuffix(".weight"): layer for name, layer in self._adapters.items()}
         matrices = {name: (layer.A, layer.B) for name, layer in layers.items()}
         settings = next(iter(layers.values())).settings
-        return AdaptedWeights(self._tensors, Adapters(matrices, settings))
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tensors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
+        return AdaptedWeights(self._stored, Adapters(matrices, settings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,11 +285,12 @@ class Adapters:
         return self.settings.alpha / self.settings.rank
 
 
-class AdaptedWeights(Mapping[str, Tensor]):
+class AdaptedWeights(LazyWeights):
     """Parameters and buffers by their names without adapters, from frozen tensors and matrices that need no model."""
 
     def __init__(self, frozen: Mapping[str, Tensor], adapters: Adapters) -> None:
         """frozen: every tensor without adapters, by name."""
+        super().__init__(frozen)
         self.frozen, self.adapters = frozen, adapters
 
     def __getitem__(self, name: str) -> Tensor:
@@ -311,15 +300,6 @@ class AdaptedWeights(Mapping[str, Tensor]):
             return tensor
         with torch.no_grad():
             return merged_weight(tensor, matrices, self.adapters.scale)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.frozen
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.frozen)
-
-    def __len__(self) -> int:
-        return len(self.frozen)
 
     def copy(self) -> "AdaptedWeights":
         """Return the weights as they are now: adapters are copied, frozen weights are shared."""

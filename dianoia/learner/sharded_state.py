@@ -145,10 +145,10 @@ def _failures_by_rank(path: Path, verb: str) -> Iterator[None]:
     try:
         yield
     # No Exception: whoever reports the errors of a stage would not see it.
-    except dcp.CheckpointException as error:
-        own = error.failures.get(group.rank)
-        if own is not None:
-            raise own[0] from None
+    except dcp.CheckpointException as error:  # type: ignore[attr-defined]
+        failure = error.failures.get(group.rank)
+        if failure is not None:
+            raise failure[0] from None
         rank, (cause, _) = min(error.failures.items())
         raise RankError(
             f"rank {rank} of {group.size} could not {verb} its part of the state in {path}: {cause}"

@@ -185,37 +185,46 @@ def whole_copy(model: P, sharding: Sharding) -> P:
     return copy
 
 
-class FirstRankWeights(Mapping[str, Tensor]):
+class LazyWeights(Mapping[str, Tensor]):
+    """Tensors by name that are sent, gathered or summed when they are read; their names and shapes are known before."""
+
+    def __init__(self, stored: Mapping[str, Tensor]) -> None:
+        """stored: what a tensor is made from, of its shape, by the tensor's name."""
+        self._stored = stored
+
+    def shape(self, name: str) -> torch.Size:
+        """Return the shape of a tensor without reading it."""
+        return self._stored[name].shape
+
+    # `Mapping` would read the tensor to answer this, and all ranks would have to do so at once.
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+
+class FirstRankWeights(LazyWeights):
     """Parameters and persistent buffers that rank 0 has, each sent to all ranks when it is read, to be copied.
 
     All ranks read the same names in the same order.
     """
 
     def __init__(self, model: nn.Module, group: RankGroup) -> None:
-        self._tensors: dict[str, Tensor] = model.state_dict()
+        super().__init__(model.state_dict())
         self._group = group
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor = self._tensors[name]
+        tensor = self._stored[name]
         if self._group.rank:
             tensor = torch.empty(tensor.shape, dtype=tensor.dtype)
         # The header that this exchanges has the name, so that ranks which read in another order end with a message.
         with self._group.exchanging(f"send {name}"):
             dist.broadcast(tensor, src=0)
         return tensor
-
-    def shape(self, name: str) -> torch.Size:
-        """Return the shape of a tensor without sending it."""
-        return self._tensors[name].shape
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tensors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
 
 
 def rows_of(whole_tensor: Tensor, like: DTensor) -> Tensor:

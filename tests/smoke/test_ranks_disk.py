@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.cli import main
-from dianoia.learner import state_parts
+from dianoia.learner import sharded_state
 from dianoia.pipeline import stage_processes
 from tests.conftest import TINY_ZERO
 from tests.smoke.commands import Command, run_command
@@ -77,7 +77,7 @@ optimizer = {{ learning_rate = 1e-3 }}
 
 def write_in_parts() -> None:
     """Have every rank write its own part of each state, as where no host has room for the whole."""
-    state_parts.HOST_SHARE = 0.0
+    sharded_state.HOST_SHARE = 0.0
 
 
 def at_third_part(happen: Callable[[Path], object]) -> None:

@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def sharded(self) -> bool:
-        """Whether a rank holds less than a whole copy."""
+        """Return True if a rank holds less than a whole copy."""
         return self.group > 1
 
     def with_shard(self, shard: Sharding) -> "Layout":

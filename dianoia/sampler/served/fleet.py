@@ -24,15 +24,15 @@ from dianoia.sampler.served.connection import (
     ServerSettings,
 )
 from dianoia.sampler.served.token_route import TokenRequest
-from dianoia.sampler.served.weight_load import WeightVersion, drawn, load, prove, unload
+from dianoia.sampler.served.weight_load import WeightVersion, draw_sample, load, prove, unload
 
-_POLL = 0.1
-"""Seconds between two looks at signals and at time limits."""
-_AGAIN = 1.0
-"""Seconds between two attempts to bring a server back."""
-_ATTEMPTS = 6
+_POLL_SECONDS = 0.1
+"""Time between two looks at signals and at time limits."""
+_REJOIN_SECONDS = 1.0
+"""Time between two attempts to bring a server back."""
+_MAX_ATTEMPTS = 6
 """Attempts at one sample, before the run ends: something about it may end servers."""
-_OTHERS = 3
+_MAX_OTHER_WEIGHTS = 3
 """Times that a server may turn out to have other weights within one call, before the run ends."""
 
 OnDone = Callable[[int, Completion], None]
@@ -162,7 +162,7 @@ class Fleet:
                 self._end_without_servers(time.monotonic() - began, wait)
                 self._end_if_closed()
                 give_up_sampling_if_overdue()
-                await asyncio.sleep(_POLL)
+                await asyncio.sleep(_POLL_SECONDS)
             if old is not None:
                 await asyncio.gather(*(self._forget(member, old) for member in ready))
 
@@ -181,7 +181,7 @@ class Fleet:
             member.lose(ended)
             member.is_gone = True
             return False
-        # Proved once per version: a server that was restarted since is found out by its next answer, see `drawn`.
+        # Proved once per version: a server that was restarted since is found out by its next answer, see `draw_sample`.
         if member.loaded == version.label:
             return True
         try:
@@ -247,14 +247,14 @@ class Fleet:
         served, wait = time.monotonic(), _Wait(self._patience, "patience")
         while work.left:
             with suppress(TimeoutError):
-                await asyncio.wait_for(work.finished.wait(), _POLL)
+                await asyncio.wait_for(work.finished.wait(), _POLL_SECONDS)
             give_up_sampling_if_overdue()
             self._end_if_closed()
             for task in tasks:
                 if task.done():
                     # Raises what has ended a task, such as a refusal; without that the loop would wait for samples for ever.
                     task.result()
-            # Looked at every _POLL seconds, so the time counts from the moment at which the last server was lost.
+            # Looked at every _POLL_SECONDS seconds, so the time counts from the moment at which the last server was lost.
             if any(member.settings is not None or member.is_loading for member in self.members):
                 served = time.monotonic()
             else:
@@ -265,7 +265,7 @@ class Fleet:
         was_lost = False
         while not member.is_gone:
             if not await self._ready(member, version, None):
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_REJOIN_SECONDS)
                 was_lost = True
                 continue
             if was_lost:
@@ -277,7 +277,7 @@ class Fleet:
                 for _ in range(member.connection.concurrency)
             ]
             try:
-                await _first(lost, workers)
+                await _lost_or_failed(lost, workers)
             finally:
                 for worker in workers:
                     worker.cancel()
@@ -294,14 +294,14 @@ class Fleet:
         while not lost.is_set():
             number = await work.queue.get()
             try:
-                completion = await drawn(member.connection, version, work.requests[number])
+                completion = await draw_sample(member.connection, version, work.requests[number])
             except NoAnswer as error:
                 # Before the server is asked for its health, which takes a while: another server may draw the sample now.
                 work.put_back(number, error)
                 if await self._is_lost(member, work, error):
                     lost.set()
                 else:
-                    await asyncio.sleep(_POLL)
+                    await asyncio.sleep(_POLL_SECONDS)
             except asyncio.CancelledError:
                 work.queue.put_nowait(number)
                 raise
@@ -380,7 +380,7 @@ class _Work:
         for number in range(len(requests)):
             self.queue.put_nowait(number)
         self._attempts = [0] * len(requests)
-        self._others: dict[str, int] = {}
+        self._other_weights: dict[str, int] = {}
 
     def done(self, number: int, completion: Completion) -> None:
         """Take a completion."""
@@ -392,24 +392,24 @@ class _Work:
     def put_back(self, number: int, error: NoAnswer) -> None:
         """Let a sample be drawn again. Raises EndpointError after too many attempts."""
         self._attempts[number] += 1
-        if self._attempts[number] >= _ATTEMPTS:
+        if self._attempts[number] >= _MAX_ATTEMPTS:
             raise EndpointError(
-                f"a response could not be drawn in {_ATTEMPTS} attempts; the last one: {error}. Raise rollouts.timeout if responses "
+                f"a response could not be drawn in {_MAX_ATTEMPTS} attempts; the last one: {error}. Raise rollouts.timeout if responses "
                 "take longer; the same command resumes from the last state"
             )
         self.queue.put_nowait(number)
 
     def count_other_weights(self, member: Member, error: OtherWeights) -> None:
         """Raise EndpointError if a server has other weights again and again: another run loads it too."""
-        times = self._others[member.url] = self._others.get(member.url, 0) + 1
-        if times >= _OTHERS:
+        times = self._other_weights[member.url] = self._other_weights.get(member.url, 0) + 1
+        if times >= _MAX_OTHER_WEIGHTS:
             raise EndpointError(
                 f"the server {member.url} had other weights than it was given, {times} times: {error}; another run loads weights into "
                 "it too. Give each run servers of its own"
             )
 
 
-async def _first(lost: asyncio.Event, workers: Sequence["asyncio.Task[None]"]) -> None:
+async def _lost_or_failed(lost: asyncio.Event, workers: Sequence["asyncio.Task[None]"]) -> None:
     """Wait until a server is lost or a worker has failed, and raise the failure."""
     waiting = asyncio.ensure_future(lost.wait())
     try:

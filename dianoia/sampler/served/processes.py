@@ -24,7 +24,7 @@ from dianoia.sandbox import interpreter
 HOST = "127.0.0.1"
 _GRACE = 20.0
 """Seconds that a server has to end by itself; vLLM ends several processes."""
-_POLL = 0.25
+_POLL_SECONDS = 0.25
 _TAIL = 2000
 """Characters of a log that a message shows."""
 _PROMPT_TOKENS = 4096
@@ -187,7 +187,7 @@ def guard(command: Sequence[str], environment: Mapping[str, str]) -> None:
         sys.exit(127)
     # A forked process of the stage may hold the other end of standard input, so the parent is looked at too.
     while server.poll() is None and os.getppid() == parent:
-        readable, _, _ = select.select([sys.stdin.fileno()], [], [], _POLL)
+        readable, _, _ = select.select([sys.stdin.fileno()], [], [], _POLL_SECONDS)
         if readable and not os.read(sys.stdin.fileno(), 1):
             break
     status = server.poll()
@@ -201,7 +201,7 @@ def _end(server: "subprocess.Popen[bytes]") -> None:
     server.terminate()
     deadline = time.monotonic() + _GRACE
     while server.poll() is None and time.monotonic() < deadline:
-        time.sleep(_POLL)
+        time.sleep(_POLL_SECONDS)
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGKILL)
     server.wait()

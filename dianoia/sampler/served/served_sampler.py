@@ -248,8 +248,8 @@ class ServedSampler:
         weights, label = version.proof.weights, f"{version.label}-trial"
         if version.kind == "adapter":
             assert isinstance(weights, AdaptedWeights)
-            own = WeightVersion(0, label, version.folder, self._proof(weights.frozen), "base")
-            return [(own, None), (self._adapter(label, 0, changed_adapters(weights)), None)]
+            base = WeightVersion(0, label, version.folder, self._proof(weights.frozen), "base")
+            return [(base, None), (self._adapter(label, 0, changed_adapters(weights)), None)]
         # Before the version itself, which may differ from what the server has by less than it rounds.
         changed = ChangedWeights(weights, self._model.is_tied)
         folder = self._folders.write(label, changed)

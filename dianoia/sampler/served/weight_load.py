@@ -136,7 +136,7 @@ async def prove(
     # One after another: the proof must not depend on what runs beside it.
     requests = version.proof.requests(settings.context)
     # The shortest prompt first, as `Proof.check` expects.
-    answers = [(request, await drawn(server, version, request)) for request in requests]
+    answers = [(request, await draw_sample(server, version, request)) for request in requests]
     # In a thread: other servers go on meanwhile.
     cause = _BASE_CAUSE if version.kind == "base" else None
     return await asyncio.to_thread(
@@ -144,7 +144,7 @@ async def prove(
     )
 
 
-async def drawn(
+async def draw_sample(
     server: ServerConnection, version: WeightVersion, request: TokenRequest
 ) -> Completion:
     """Draw one sample. Raises NoAnswer and EndpointError."""

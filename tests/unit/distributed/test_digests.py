@@ -2,7 +2,7 @@
 
 import torch
 
-from dianoia.distributed.digests import weights_digest
+from dianoia.distributed.digests import value_digest, weights_digest
 
 
 def test_a_digest_shows_a_single_bit_and_the_order() -> None:
@@ -22,3 +22,9 @@ def test_every_size_of_element_has_a_digest() -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.uint8, torch.bool):
         one, zero = torch.ones(3).to(dtype), torch.zeros(3).to(dtype)
         assert weights_digest([one]) != weights_digest([zero])
+
+
+def test_a_value_has_the_digest_of_its_text() -> None:
+    # printf "[(1, 2)]" | b2sum -l 64
+    assert value_digest([(1, 2)]) == "413b0793ecf8df5c"
+    assert value_digest([(1, 2)]) != value_digest([(2, 1)])

@@ -207,8 +207,12 @@ def test_the_sampler_gets_the_sum_and_the_base_stays(
     weights = learner.weights()
     assert isinstance(weights, MergedWeights)
     assert set(weights) == set(base)
+    parts = weights.adapted()
+    assert parts is not None
     for name, layer in adapters(learner.model).items():
         key = f"{name}.weight"
+        assert torch.equal(parts[key], weights[key])
+        assert weights.shape(key) == parts.shape(key) == base[key].shape
         expected = base[key] + 6.0 / RANK * layer.B.detach() @ layer.A.detach()
         assert torch.allclose(weights[key], expected, atol=1e-12)
         assert not torch.equal(weights[key], base[key])
