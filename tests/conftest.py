@@ -2,7 +2,9 @@
 
 import fcntl
 import gc
+import io
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -12,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from _pytest.runner import runtestprotocol
+from hypothesis import settings, strategies
 
 from dianoia.cli import main
 from dianoia.metrics.definitions import defined
@@ -45,8 +48,28 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
     server = ForkServer(config.rootpath)
     config.add_cleanup(server.close)
     os.environ[ADDRESS] = server.address
+    # Hypothesis keeps its tables of all characters in a file; without it each worker would make them, in two seconds.
+    strategies.text().validate()
     for spec in specs:
         spec.python = shlex.join([sys.executable, fork_server.__file__])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Keep from xdist's main process that a setup or teardown has passed: it counts calls and whatever went wrong.
+
+    Two of three reports of a test say no more than that, and each costs both processes a part of a millisecond.
+    """
+    options = item.config.option
+    if not hasattr(item.config, "workerinput") or options.durations or options.xmlpath:
+        return None
+    place = {"nodeid": item.nodeid, "location": item.location}
+    item.ihook.pytest_runtest_logstart(**place)
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(**place)
+    return True
 
 
 def pytest_collection_finish() -> None:
@@ -116,6 +139,29 @@ def _no_power_cut() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "fsync", lambda _descriptor: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_last_resort() -> None:
+    """Without any handler Python would write warnings of loggers to the standard error."""
+    logging.getLogger().addHandler(logging.NullHandler())
+
+
+@pytest.fixture
+def logged() -> Iterator[Callable[[], str]]:
+    """Returns what loggers have written since the test began, warnings and worse.
+
+    Not pytest's `caplog`: its plugin looks through all loggers six times a test, of which PyTorch and others bring 400.
+    """
+    handler = logging.StreamHandler(stream := io.StringIO())
+    loggers = [
+        logging.getLogger(name) for name in (None, "transformers")
+    ]  # which does not propagate
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield stream.getvalue
+    for logger in loggers:
+        logger.removeHandler(handler)
 
 
 Make = Callable[[Path], None]

@@ -1,6 +1,7 @@
 """The C functions of a CPU against the same in PyTorch, and what happens without a compiler."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -137,10 +138,10 @@ def test_nobody_compiles_where_it_is_turned_off(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_compiler_that_fails_is_reported_and_done_without(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: object, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object, logged: Callable[[], str]
 ) -> None:
     monkeypatch.delenv("DIANOIA_C", raising=False)
     monkeypatch.setenv("DIANOIA_CACHE", str(tmp_path))
     monkeypatch.setattr(kernels, "_compiler", lambda: "false")
     assert library.__wrapped__() is None
-    assert "false failed" in caplog.text
+    assert "false failed" in logged()

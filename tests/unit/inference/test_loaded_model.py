@@ -1,7 +1,7 @@
 """A model is asked, and answers what its engine draws alone."""
 
-import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,7 +156,7 @@ def test_another_template_is_the_callers_choice(model: Model) -> None:
 
 
 def test_a_warning_about_another_template(
-    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, tmp_path: Path, logged: Callable[[], str]
 ) -> None:
     trained = tmp_path / "trained"
     trained.mkdir()
@@ -165,9 +165,8 @@ def test_a_warning_about_another_template(
     config = (trained / "config.json").read_text().rstrip().removesuffix("}").rstrip()
     (trained / "config.json").write_text(config + ',\n"dianoia_template": "r1"\n}')
     assert load(trained, device="cpu").template.name == "r1"
-    with caplog.at_level(logging.WARNING):
-        assert load(trained, device="cpu", template="plain").template.name == "plain"
-    assert "was trained under 'r1'" in caplog.text
+    assert load(trained, device="cpu", template="plain").template.name == "plain"
+    assert "was trained under 'r1'" in logged()
 
 
 def test_a_folder_without_a_record_is_asked_as_a_base(folder: Path) -> None:

@@ -169,11 +169,11 @@ def drawn(model: object, requests: list[Request], **options: float) -> list[list
 
 @pytest.mark.parametrize("temperature", [1.0, 0.0])
 def test_rows_beyond_the_tokenizer_are_never_sampled(
-    padded: Path, temperature: float, caplog: pytest.LogCaptureFixture
+    padded: Path, temperature: float, logged: Callable[[], str]
 ) -> None:
     before = AutoModelForCausalLM.from_pretrained(padded)
     after = load_model(padded)
-    assert f"has {TOKENS + 61} rows and the tokenizer {TOKENS} tokens" in caplog.text
+    assert f"has {TOKENS + 61} rows and the tokenizer {TOKENS} tokens" in logged()
     assert after.config.vocab_size == TOKENS
     requests = [Request((5, 9, 40 + n), 16, (n,)) for n in range(4)]
     spare = [c for group in drawn(before, requests, temperature=temperature) for c in group]
@@ -221,14 +221,14 @@ def test_special_ids_in_the_padding_go_with_it(tmp_path: Path) -> None:
 
 
 def test_a_model_as_large_as_its_tokenizer_stays_as_it_is(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, logged: Callable[[], str]
 ) -> None:
     write_folder(tmp_path)
     before, after = AutoModelForCausalLM.from_pretrained(tmp_path), load_model(tmp_path)
     assert all(
         torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True)
     )
-    assert not caplog.text
+    assert not logged()
 
 
 def test_a_model_smaller_than_its_tokenizer_is_refused(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_transformers_sampler_too(padded: Path) -> None:
 @pytest.mark.parametrize("ends", [False, True])
 @pytest.mark.parametrize("text", ["2+3?", "<|begin|>2+3?", "a", "", "<|begin|>"])
 def test_prompts_begin_once_and_do_not_end(
-    begins: bool, ends: bool, text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    begins: bool, ends: bool, text: str, tmp_path: Path, logged: Callable[[], str]
 ) -> None:
     write_tokenizer(tmp_path, begins=begins, ends=ends)
     tokenizer = load_tokenizer(tmp_path)
@@ -260,7 +260,7 @@ def test_prompts_begin_once_and_do_not_end(
     bare = tokenizer(text, add_special_tokens=False)["input_ids"]
     assert ids == ([1] if begins and bare[:1] != [1] else []) + bare
     assert 0 not in ids and ids.count(1) <= 1
-    assert ("after every text" in caplog.text) == ends
+    assert ("after every text" in logged()) == ends
 
 
 def test_a_template_that_loops_holds_nobody_up(

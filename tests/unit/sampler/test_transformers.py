@@ -1,6 +1,6 @@
 """The transformers sampler and the choice between the two."""
 
-import logging
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -17,11 +17,10 @@ from tests.unit.sampler_models import SIZES, make, requests, worst_difference
 PARAMS = SamplingParams(max_tokens=16, stop_ids=frozenset({3, 5}))
 
 
-def test_unknown_architecture_falls_back_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        sampler = make_sampler(make("gpt2"), slots=4)
+def test_unknown_architecture_falls_back_and_says_so(logged: Callable[[], str]) -> None:
+    sampler = make_sampler(make("gpt2"), slots=4)
     assert isinstance(sampler, TransformersSampler)
-    assert "GPT2LMHeadModel" in caplog.text and "slower" in caplog.text
+    assert "GPT2LMHeadModel" in logged() and "slower" in logged()
 
 
 def test_sliding_windows_fall_back() -> None:

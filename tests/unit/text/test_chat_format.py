@@ -1,6 +1,7 @@
 """Ten public chat templates: a prompt is what `apply_chat_template` gives, and what `sft` learns stands behind it."""
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -145,7 +146,7 @@ def test_a_tokenizer_without_a_chat_template() -> None:
 
 
 def test_a_date_in_the_prompt_is_reported(
-    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    logged: Callable[[], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = chat_tokenizer("chatml")
     dated = "{{ date_string if date_string is defined else strftime_now('%d %b %Y') }}"
@@ -153,9 +154,9 @@ def test_a_date_in_the_prompt_is_reported(
     (ids,) = Prompts(tokenizer, own(arguments={"date_string": "26 Jul 2024"}))(
         [(Turn("user", "2?"),)]
     )
-    assert tokenizer.decode(list(ids)).startswith("26 Jul 2024<|im_start|>") and not caplog.text
+    assert tokenizer.decode(list(ids)).startswith("26 Jul 2024<|im_start|>") and not logged()
     Prompts(tokenizer, BUILT_IN["chat"])
-    assert "date_string" in caplog.text and "'chatml'" in caplog.text
+    assert "date_string" in logged() and "'chatml'" in logged()
 
 
 # What sft learns ---------------------------------------------------------------------------------
