@@ -29,8 +29,9 @@ demo: setup  ## the whole of DeepSeek-R1 in miniature on this machine, then the 
 zero: setup  ## R1-Zero alone in miniature, in a few minutes, then the report
 	$(BIN)/dianoia demo --quick
 
-seeds: setup  ## the demo over three seeds, then the claims over all of them
+seeds: setup  ## the demo over three seeds, then the claims and R1-Zero's curves over all of them
 	$(BIN)/dianoia run recipes/miniature-r1.toml --seeds 1,2,3 --jobs 0
+	$(BIN)/dianoia report runs/miniature-r1/seed-*
 
 # The tests' models are tiny: one thread per process is faster than two, and one process per core keeps all busy.
 # Tests start many interpreters: without compiled files each of them would compile the package again.

@@ -19,7 +19,7 @@ from dianoia.claims import claims_of
 from dianoia.claims.evidence import is_vote
 from dianoia.claims.paper import NAMES
 from dianoia.claims.value_format import format_value
-from dianoia.storage.run_directory import RunDirectory
+from dianoia.storage.run_directory import RunDirectory, no_run_directory
 
 Results = Mapping[str, Any]
 """The content of `results.json`, with `stage_table` and `claims`."""
@@ -47,9 +47,17 @@ def load_results(runs: Sequence[RunDirectory]) -> list[Results]:
         ConfigError: a run is unfinished or has no claims, recipes differ, or a seed is repeated.
     """
     results = [_read_results(run) for run in runs]
+    check_seeds(runs, [table["seed"] for table in results])
+    return sorted(results, key=lambda table: int(table["seed"]))
+
+
+def check_seeds(runs: Sequence[RunDirectory], seeds: Sequence[Any]) -> None:
+    """Raise ConfigError unless the recipes of runs are equal apart from the seed, and no seed of theirs is repeated."""
+    for run in runs:
+        if not run.recipe.is_file():
+            raise no_run_directory(run.path, "it holds no recipe.json")
     for run in runs[1:]:
         _check_same_recipe(runs[0], run)
-    seeds = [table["seed"] for table in results]
     # The runs may be copies of one another, which would make luck look like evidence.
     repeated = next((seed for seed in seeds if seeds.count(seed) > 1), None)
     if repeated is not None:
@@ -60,7 +68,6 @@ def load_results(runs: Sequence[RunDirectory]) -> list[Results]:
             f"{paths}: all have seed {repeated}, and runs with equal seeds are one result counted twice; give runs with "
             "different seeds (--set seed=2)"
         )
-    return sorted(results, key=lambda table: int(table["seed"]))
 
 
 def _read_results(run: RunDirectory) -> Results:
@@ -179,7 +186,7 @@ def votes_grid(runs: Sequence[Results]) -> Grid | None:
         if any(names & row["domains"].get(domain, {}).keys() for row in tables[0].values())
     ]
     # One k for all stands in the title, several in the cells.
-    title = names.copy().pop() if len(names) == 1 else "cons@k, k after the value,"
+    title = next(iter(names)) if len(names) == 1 else "cons@k, k after the value,"
     rows = _accuracy_rows(tables, domains, is_vote, with_name=len(names) > 1)
     return Grid(f"{title} in per cent, {_scope(runs)}", ("checkpoint", *domains), tuple(rows))
 

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from dianoia.base.records import Group, Problem
 from dianoia.judge.group_summary import OneAnswer
@@ -131,12 +132,19 @@ def _key(problem: Problem, answer: str) -> Key:
         option = option_index(answer, read_options(problem) or [])
         return answer_key(problem, answer) if option is None else LETTERS[option]
     # Numbers as exact fractions: `2` and `2.0` are one key, and `0.5` and `\\frac{1}{2}` to a verifier that reads LaTeX.
-    number = parse_number(_plain(problem, answer)) if problem.verifier in _NUMERIC else None
+    number = _number(answer, problem.verifier == "math") if problem.verifier in _NUMERIC else None
     return answer_key(problem, answer) if number is None else number
 
 
-def _plain(problem: Problem, answer: str) -> str:
-    """Return a fraction in LaTeX with a stroke; any other answer as it is, and every one to a verifier without LaTeX."""
-    bare = unwrapped(answer) if problem.verifier == "math" and "frac" in answer else answer
+# Samples repeat few answers many times.
+@lru_cache(maxsize=4096)
+def _number(answer: str, latex: bool) -> Fraction | None:
+    """Return the number that an answer is; None if it is none. `latex`: to a verifier that reads LaTeX."""
+    return parse_number(_plain(answer, latex))
+
+
+def _plain(answer: str, latex: bool) -> str:
+    """Return a fraction in LaTeX with a stroke; any other answer as it is. `latex`: what is around a fraction is taken off."""
+    bare = unwrapped(answer) if latex and "frac" in answer else answer
     match = _FRACTION.fullmatch(bare.strip())
     return answer if match is None else f"{match[1]}{match[2] or match[3]}/{match[4] or match[5]}"

@@ -113,6 +113,27 @@ def numbered_line(
     return trace
 
 
+BAND_OPACITY = 0.18
+
+
+def band(name: str, lows: Sequence[Point], highs: Sequence[Point], colour: str) -> dict[str, Any]:
+    """Return the area between two series over the same x values as a Plotly trace, which says nothing when pointed at."""
+    outline = [*lows, *reversed(highs)]
+    return {
+        "type": "scatter",
+        "name": escape(name),
+        "mode": "lines",
+        "x": [_rounded(x) for x, _ in outline],
+        "y": [_rounded(y) for _, y in outline],
+        "fill": "toself",
+        "fillcolor": colour,
+        "opacity": BAND_OPACITY,
+        "line": {"color": colour, "width": 0},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
 def with_errors(
     name: str, categories: Sequence[str], estimates: Sequence[Estimate], colour: str, share: bool
 ) -> dict[str, Any]:
@@ -191,6 +212,7 @@ def describe(figure: Mapping[str, Any]) -> str:
     series = [
         f"{trace['name']} from {text(trace['y'][0])} to {text(trace['y'][-1])}"
         for trace in figure["data"]
-        if trace["y"]
+        # Bands only go with the lines in them.
+        if trace["y"] and "fill" not in trace
     ]
     return f"lines over {layout['xaxis']['title']['text']}; {'; '.join(series)}"

@@ -79,24 +79,37 @@ def page(run: Run) -> str:
     # Every section runs, in order, before the page is put together: an empty one has no link either.
     bodies = {section: section.render(run) for section in _SECTIONS}
     shown = {section: body for section, body in bodies.items() if body}
-    # `rollouts.js` defines what `training.js` uses.
-    scripts = [_asset(f"{name}.js") for name in ("folds", "charts", "rollouts", "training")]
+    return document(
+        str(run.recipe.get("name", run.path.name)),
+        # After the sections: the one of the rollouts may still find damaged files.
+        summary.header(run) + run_details.damaged_files(run) + summary.cards(run),
+        [(section.id, section.link, section.title, body) for section, body in shown.items()],
+        # `rollouts.js` defines what `training.js` uses.
+        ("folds", "charts", "rollouts", "training"),
+    )
+
+
+def document(
+    title: str, header: str, sections: Sequence[tuple[str, str, str, str]], scripts: Sequence[str]
+) -> str:
+    """Return a page with charts: id, text of the link, title and HTML of each section, and the names of its scripts."""
+    texts = [_asset(f"{name}.js") for name in scripts]
     plotly = get_plotlyjs()
+    links = {"summary": "Summary", **{section: link for section, link, _, _ in sections}}
     return Template(_asset("report.html")).substitute(
         # Plotly is not among the scripts of the page; `charts.js` adds it when the first chart is drawn.
-        policy=_security_policy([*scripts, plotly]),
-        title=escape(run.recipe.get("name", run.path.name)),
+        policy=_security_policy([*texts, plotly]),
+        title=escape(title),
         style=_asset("style.css"),
-        navigation=_navigation(list(shown)),
-        # After the sections: the one of the rollouts may still find damaged files.
-        header=summary.header(run) + run_details.damaged_files(run) + summary.cards(run),
+        navigation="".join(f'<a href="#{name}">{text}</a>' for name, text in links.items()),
+        header=header,
         sections="\n".join(
-            f'<section id="{section.id}"><h2>{section.title}</h2>{body}</section>'
-            for section, body in shown.items()
+            f'<section id="{section}"><h2>{heading}</h2>{body}</section>'
+            for section, _, heading, body in sections
         ),
         plotly=_packed(plotly),
         palette=data_block("palette", DARK_COLOURS),
-        scripts="\n".join(f"<script>{script}</script>" for script in scripts),
+        scripts="\n".join(f"<script>{text}</script>" for text in texts),
     )
 
 
@@ -105,11 +118,6 @@ def _packed(script: str) -> str:
     """Compress a script to a third of its size, as text that can stand in a page."""
     # Without a time of its own, the same script gives the same bytes.
     return base64.b64encode(gzip.compress(script.encode(), compresslevel=9, mtime=0)).decode()
-
-
-def _navigation(sections: Sequence[Section]) -> str:
-    links = {"summary": "Summary", **{section.id: section.link for section in sections}}
-    return "".join(f'<a href="#{name}">{text}</a>' for name, text in links.items())
 
 
 def _asset(name: str) -> str:

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from dianoia.cli import main
 from dianoia.metrics.recorder import Recorder
+from dianoia.storage.problem_table import read_problem_means
 
 METRICS = {"pass@1", "cons@2", "pass@2", "format", "truncated"}
 Read = Callable[[Path], list[dict[str, object]]]
@@ -45,6 +47,13 @@ def test_a_run_explains_itself(whole_zero: tuple[Path, Path], tiny_base: Path) -
     rollouts = pq.read_table(out / "stages/zero/rollouts/step-00000.parquet").to_pylist()
     assert len(rollouts) == 16
     assert {row["status"] for row in rollouts} <= {"finished", "malformed", "truncated"}
+    (file,) = out.glob("stages/*/problems/zero.parquet")
+    checkpoint, means = read_problem_means(file)
+    accuracy = results["evaluations"]["zero"]["math"]["pass@1"]
+    assert (checkpoint, len(means)) == ("zero", accuracy["n"])
+    assert fmean(row.accuracy for row in means) == pytest.approx(accuracy["value"])
+    manifest = json.loads((file.parents[1] / "manifest.json").read_text())
+    assert "problems/zero.parquet" in manifest["outputs"]
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])

@@ -30,10 +30,16 @@ Job = Callable[[Sandbox], Grade]
 def grade_many(pairs: Sequence[Pair]) -> list[Grade]:
     """Grade programs by their problems' tests: 1.0 if all tests pass, else 0.0 (or the fraction that passes).
 
-    Score None when a problem's own tests cannot be read. Results are in order; one program per core runs at a time.
+    Score None when a problem's own tests cannot be read. Results are in order; one program per core runs at a time, and a
+    program that is given for a problem several times runs once.
     May be called from many threads. Raises SandboxError when no sandbox works on this machine and none was waived.
     """
-    return run_jobs([partial(_grade, problem, answer) for problem, answer in pairs], shared_pool)
+    # Samples of one problem are often the same program. By identity, since problems hold tables and have no hash.
+    keys = [(id(problem), answer) for problem, answer in pairs]
+    distinct = dict(zip(keys, pairs, strict=True))
+    jobs = [partial(_grade, problem, answer) for problem, answer in distinct.values()]
+    grades = dict(zip(distinct, run_jobs(jobs, shared_pool), strict=True))
+    return [grades[key] for key in keys]
 
 
 def _grade(problem: Problem, answer: str, sandbox: Sandbox) -> Grade:

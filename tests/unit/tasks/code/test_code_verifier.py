@@ -464,3 +464,21 @@ def test_tests_that_cannot_be_read_name_the_problem(tests: Any, words: str) -> N
     with pytest.raises(ProblemTestsError, match=words) as error:
         code_tests(problem(tests))
     assert "'p-7'" in str(error.value)
+
+
+def test_a_program_that_is_given_twice_runs_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = problem(CALLS), problem(CALLS)
+    runs: list[tuple[int, str]] = []
+
+    def run(about: Problem, answer: str, sandbox: Sandbox) -> Grade:
+        runs.append((id(about), answer))
+        return Grade(float(answer == "right"))
+
+    monkeypatch.setattr("dianoia.tasks.code.code_verifier._grade", run)
+    monkeypatch.setattr(
+        "dianoia.tasks.code.code_verifier.run_jobs", lambda jobs, _: [job(None) for job in jobs]
+    )
+    pairs = [(first, "right"), (first, "wrong"), (second, "right"), (first, "right")]
+    assert [grade.score for grade in grade_many(pairs)] == [1.0, 0.0, 1.0, 1.0]
+    # Two problems of one text are two: their tests may differ.
+    assert runs == [(id(first), "right"), (id(first), "wrong"), (id(second), "right")]
