@@ -262,9 +262,9 @@ def _score_group(group: RolloutGroup, columns: Sequence[tuple[RewardPart, _Colum
     )
     scores_G = []
     for sample, rollout in enumerate(group.rollouts):
-        score = _add_up(parts, [given.values[sample] for _, given in columns], rollout)
         logged = {name: values_G[sample] for name, values_G in notes.items()}
-        scores_G.append(replace(score, notes=logged, verdict=verdicts[sample]))
+        values = [given.values[sample] for _, given in columns]
+        scores_G.append(_add_up(parts, values, rollout, logged, verdicts[sample]))
     scores = tuple(_fill_with_mean(parts, scores_G))
     return Group(group.problem, group.rollouts, scores, purpose=group.purpose)
 
@@ -281,8 +281,14 @@ def _check_names(parts: Sequence[RewardPart]) -> None:
             )
 
 
-def _add_up(parts: Sequence[RewardPart], values: Values, rollout: Rollout) -> Score:
-    """Return the weighted sum of the values, with the breakdown."""
+def _add_up(
+    parts: Sequence[RewardPart],
+    values: Values,
+    rollout: Rollout,
+    notes: Mapping[str, Any],
+    verdict: str | None,
+) -> Score:
+    """Return the weighted sum of the values, with the breakdown, and with notes and verdict as they are."""
     breakdown = {
         part.name: _checked(part, value, rollout) for part, value in zip(parts, values, strict=True)
     }
@@ -294,7 +300,7 @@ def _add_up(parts: Sequence[RewardPart], values: Values, rollout: Rollout) -> Sc
     # Written with `not`, so that NaN and infinity are refused too.
     if not abs(total) <= MAX_REWARD:
         raise UserError(_too_large(f"the reward {total:g}, added up by the weights,", rollout))
-    return Score(total, breakdown)
+    return Score(total, breakdown, notes, verdict)
 
 
 def _fill_with_mean(parts: Sequence[RewardPart], scores_G: Sequence[Score]) -> list[Score]:

@@ -14,8 +14,8 @@ Decisions where the paper is silent:
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 from dianoia.algo.estimates import (
     Estimate,
@@ -39,8 +39,7 @@ TokenCounter = Callable[[Sequence[str]], list[int]]
 """Texts to their numbers of tokens."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thought:
+class Thought(NamedTuple):
     """Measurements of one finished rollout's thought."""
 
     tokens: int

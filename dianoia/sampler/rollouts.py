@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from dianoia.base.errors import ConfigError
 from dianoia.base.records import Completion, Problem, Request, Rollout, SamplingParams, Turn
 from dianoia.config.template_table import QUESTION
+from dianoia.distributed.shares import share_out
 from dianoia.judge.verification import graded_early
 from dianoia.sampler.interface import Sampler
 from dianoia.text.parsing import make_rollout
@@ -104,15 +105,23 @@ class RolloutSampler:
         prompt_ids: Sequence[tuple[int, ...]],
         completions_PG: Sequence[Sequence[Completion]],
     ) -> list[list[Rollout]]:
+        # Texts are shared out by problem, since decoding takes several times as long as parsing.
+        tokens = [sum(len(c.ids) for c in completions_G) for completions_G in completions_PG]
+        texts_PG = share_out(completions_PG, self._texts, tokens, "gather texts")
         return [
             [
-                self._parse(problem, sample, ids, completion)
-                for sample, completion in enumerate(completions_G)
+                make_rollout(problem, sample, ids, completion, text, self.template)
+                for sample, (completion, text) in enumerate(
+                    zip(completions_G, texts_G, strict=True)
+                )
             ]
-            for problem, ids, completions_G in zip(
-                problems, prompt_ids, completions_PG, strict=True
+            for problem, ids, completions_G, texts_G in zip(
+                problems, prompt_ids, completions_PG, texts_PG, strict=True
             )
         ]
+
+    def _texts(self, completions_PG: Sequence[Sequence[Completion]]) -> list[list[str]]:
+        return [list(map(self.text, completions_G)) for completions_G in completions_PG]
 
     def _parse(
         self, problem: Problem, sample: int, ids: tuple[int, ...], completion: Completion

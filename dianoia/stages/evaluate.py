@@ -26,7 +26,7 @@ from dianoia.distributed.shares import share_out
 from dianoia.judge.diagnosis import diagnose_evaluation
 from dianoia.judge.group_summary import summarize
 from dianoia.judge.judge import evaluation_judge
-from dianoia.judge.verification import count_verdicts
+from dianoia.judge.verification import Counts, count_verdicts
 from dianoia.metrics.group_metrics import (
     Thought,
     by_difficulty,
@@ -48,7 +48,7 @@ from dianoia.text.template import Template
 from dianoia.text.template_fit import better_template
 
 Job = tuple[str, str]
-"""A domain, and what of it is computed."""
+"""A domain, or nothing for all of them, and what of it is computed."""
 
 
 def run(config: EvaluateStage, context: StageContext) -> None:
@@ -140,13 +140,9 @@ def _evaluate(
     other = model.other_template(name, context.template(config.template_of(name)))
     thoughts_of_group = dict(zip(map(id, groups), thoughts_PG, strict=True))
     measure = partial(_estimates, thoughts_of_group=thoughts_of_group, pass_at=config.pass_at)
-    # Each takes time by its groups, so ranks share them out.
-    jobs: dict[Job, tuple[Callable[[], Any], int]] = {}
-    for domain, members in domains.items():
-        jobs[domain, "estimates"] = partial(measure, members), len(members)
-        jobs[domain, "diagnoses"] = partial(_diagnoses, domain, members, roller.template, other), 1
-        for difficulty, part in by_difficulty(members).items():
-            jobs[domain, f"difficulty {difficulty}"] = partial(measure, part), len(part)
+    diagnose = partial(_diagnoses, template=roller.template, trained=other)
+    jobs = _jobs(domains, measure, diagnose)
+    jobs["", "verdicts"] = partial(_verdicts, groups), len(groups)
     results = _results(jobs)
     diagnoses = [row for domain in domains for row in results[domain, "diagnoses"]]
     for row in diagnoses:
@@ -161,12 +157,25 @@ def _evaluate(
             }
             for domain, members in domains.items()
         },
-        "verdicts": count_verdicts(
-            (g.problem, score.verdict) for g in groups for score in g.scores
-        ),
+        "verdicts": results["", "verdicts"],
         "diagnoses": diagnoses,
         "seconds": time.perf_counter() - start,
     }
+
+
+def _jobs(
+    domains: Mapping[str, Sequence[Group]],
+    measure: Callable[[Sequence[Group]], Any],
+    diagnose: Callable[[str, Sequence[Group]], Any],
+) -> dict[Job, tuple[Callable[[], Any], int]]:
+    """Return what is to be computed of each domain, and its cost; each takes time by its groups, so ranks share them out."""
+    jobs: dict[Job, tuple[Callable[[], Any], int]] = {}
+    for domain, members in domains.items():
+        jobs[domain, "estimates"] = partial(measure, members), len(members)
+        jobs[domain, "diagnoses"] = partial(diagnose, domain, members), len(members)
+        for difficulty, part in by_difficulty(members).items():
+            jobs[domain, f"difficulty {difficulty}"] = partial(measure, part), len(part)
+    return jobs
 
 
 def _results(jobs: Mapping[Job, tuple[Callable[[], Any], int]]) -> dict[Job, Any]:
@@ -193,12 +202,15 @@ def _diagnoses(
     return [{"domain": domain, **asdict(diagnosis)} for diagnosis in diagnoses]
 
 
+def _verdicts(groups: Sequence[Group]) -> Counts:
+    return count_verdicts((g.problem, score.verdict) for g in groups for score in g.scores)
+
+
 def _thoughts(groups: Sequence[Group], roller: RolloutSampler) -> list[list[Thought]]:
     """Return the measured thoughts of every group on every rank."""
-    sizes = [len(group.rollouts) for group in groups]
-    return share_out(
-        groups, lambda mine: thoughts_of(mine, roller.count_tokens), sizes, "gather thoughts"
-    )
+    tokens = [sum(len(r.completion.ids) for r in group.rollouts) for group in groups]
+    work = partial(thoughts_of, count_tokens=roller.count_tokens)
+    return share_out(groups, work, tokens, "gather thoughts")
 
 
 def _estimates(

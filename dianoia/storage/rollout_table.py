@@ -5,9 +5,11 @@ Sampled tokens are what an interrupted evaluation need not sample again: they co
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
@@ -145,19 +147,24 @@ _SCHEMA = pa.schema(
 
 def write_completions(path: Path, completions_PG: Sequence[Sequence[Completion]]) -> None:
     """Write the samples of every problem, in order, atomically."""
-    rows = [
-        {
-            "problem": number,
-            "ids": list(completion.ids),
-            "logprobs": list(completion.logprobs),
-            "stopped": completion.stopped,
-            "weights_version": completion.weights_version,
-        }
-        for number, completions_G in enumerate(completions_PG)
-        for completion in completions_G
-    ]
+    # Column by column: rows with a list each take several times as long to convert.
+    completions = [completion for completions_G in completions_PG for completion in completions_G]
+    sizes = [len(completions_G) for completions_G in completions_PG]
+    lengths = [len(completion.ids) for completion in completions]
+    starts = np.concatenate(([0], np.cumsum(lengths, dtype=np.int32)), dtype=np.int32)
+    ids = np.fromiter(chain.from_iterable(c.ids for c in completions), np.int64, starts[-1])
+    logprobs = np.fromiter(
+        chain.from_iterable(c.logprobs for c in completions), np.float64, starts[-1]
+    )
+    columns = {
+        "problem": np.repeat(np.arange(len(sizes)), sizes),
+        "ids": pa.ListArray.from_arrays(starts, ids),
+        "logprobs": pa.ListArray.from_arrays(starts, logprobs),
+        "stopped": [completion.stopped for completion in completions],
+        "weights_version": [completion.weights_version for completion in completions],
+    }
     with whole_file(path) as temporary:
-        table = pa.Table.from_pylist(rows, schema=_SCHEMA)
+        table = pa.table(columns, schema=_SCHEMA)
         pq.write_table(table, temporary, write_page_checksum=True)
 
 

@@ -59,20 +59,28 @@ def better_template(texts: Sequence[str], template: Template) -> BetterTemplate 
 
     Templates without tags are left out: nearly every response fits those.
     """
-    tagged = {name: other for name, other in TEMPLATES.items() if other.tags is not None}
     # Samples of one problem are often the same text, which is parsed once.
     tried = Counter(texts[:MAX_TRIED])
-    shares = {
-        name: sum(count for text, count in tried.items() if template_fault(text, other) is None)
-        / max(1, tried.total())
-        for name, other in {template.name: template, **tagged}.items()
+    own_share = _fitting_share(tried, template)
+    # Nothing can fit more than all of them.
+    if own_share == 1.0:
+        return None
+    tagged = {name: other for name, other in TEMPLATES.items() if other.tags is not None}
+    shares = {template.name: own_share} | {
+        name: _fitting_share(tried, other)
+        for name, other in tagged.items()
+        if name != template.name
     }
     # Of equals the first wins, which is the template itself.
     best = max(shares, key=lambda name: shares[name])
-    own_share = shares[template.name]
     if shares[best] <= own_share:
         return None
     return BetterTemplate(best, shares[best], own_share)
+
+
+def _fitting_share(texts: Counter[str], template: Template) -> float:
+    fitting = sum(count for text, count in texts.items() if template_fault(text, template) is None)
+    return fitting / max(1, texts.total())
 
 
 @dataclass(slots=True)

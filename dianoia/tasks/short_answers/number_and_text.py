@@ -23,12 +23,15 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from dianoia.base.records import Problem
 from dianoia.tasks.short_answers.wrappings import unwrapped
 
 MAX_NUMBER_CHARS = 256
 MAX_TEXT_CHARS = 10_000
+_REMEMBERED = 4096
+"""Numbers whose values are remembered: samples of one problem, and the metrics of one rollout, meet the same texts."""
 
 # Full-width forms, which Chinese text uses, and the minus sign. Not NFKC: it reads 5² as 52.
 _TO_ASCII = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {
@@ -93,6 +96,11 @@ def parse_number(text: str) -> Fraction | None:
 
     Wrappings around it are taken off (decision 1). Longer texts than MAX_NUMBER_CHARS are not read.
     """
+    return None if len(text) > MAX_NUMBER_CHARS else _parsed(text)
+
+
+@lru_cache(_REMEMBERED)
+def _parsed(text: str) -> Fraction | None:
     number_read = _read(text, None)
     return None if number_read is None else number_read.value
 
