@@ -75,7 +75,7 @@ def _added_in_order(lanes: list[list[Tensor]], size: int, active: int, per_rank:
     counts = [min(per_rank, max(0, active - per_rank * r)) for r in range(ranks)]
     width = -(-size // ranks)
     dtype = lanes[0][0].dtype
-    mine = torch.zeros(counts[rank], ranks * width, dtype=dtype)
+    mine = torch.empty(counts[rank], ranks * width, dtype=dtype)
     for row, lane in zip(mine, lanes, strict=False):
         _write_flat(row, lane)
     # Slice s of every lane goes to rank s, which gets its slice of all active lanes, in their order.
@@ -90,9 +90,9 @@ def _added_in_order(lanes: list[list[Tensor]], size: int, active: int, per_rank:
     total = torch.zeros(width, dtype=dtype)
     if len(incoming):
         _add_in_order(incoming.view(-1, width).unbind(), total)
-    parts = [torch.empty(width, dtype=dtype) for _ in range(ranks)]
-    dist.all_gather(parts, total)
-    return torch.cat(parts)
+    whole = torch.empty(ranks * width, dtype=dtype)
+    dist.all_gather(list(torch.split(whole, width)), total)
+    return whole
 
 
 class SumInOrder:
@@ -130,15 +130,19 @@ def _add_in_order(parts: Iterable[Tensor], total: Tensor) -> None:
 
 def _flat(parameters: Sequence[Tensor], size: int) -> Tensor:
     first = parameters[0]
-    flat = torch.zeros(size, dtype=first.dtype, device=first.device)
+    flat = torch.empty(size, dtype=first.dtype, device=first.device)
     _write_flat(flat, parameters)
     return flat
 
 
 def _write_flat(flat: Tensor, parameters: Sequence[Tensor]) -> None:
-    """Copy gradients one after the other into `flat`, which is 0 where a parameter has none."""
+    """Copy gradients one after the other into `flat`, which becomes 0 where a parameter has none, and at its end."""
     start = 0
     for parameter in parameters:
-        if parameter.grad is not None:
-            flat[start : start + parameter.numel()] = parameter.grad.reshape(-1)
+        part = flat[start : start + parameter.numel()]
+        if parameter.grad is None:
+            part.zero_()
+        else:
+            part.copy_(parameter.grad.reshape(-1))
         start += parameter.numel()
+    flat[start:].zero_()

@@ -38,6 +38,7 @@ from dianoia.learner.batching.batch import (
     Layout,
     PreparedSample,
     collate,
+    logprobs_tensor,
     micro_batches,
     padding_share,
 )
@@ -135,7 +136,7 @@ class PolicyLearner(Learner):
         counted = [not mark for mark in left_out] or [True] * len(samples)
         # pi_old is the sampler's record, unless an importance cap asks for the learner's own.
         prepared = [
-            PreparedSample(sample, torch.tensor(sample.logprobs, dtype=torch.float32), counted=flag)
+            PreparedSample(sample, logprobs_tensor(sample.logprobs), counted=flag)
             for sample, flag in zip(samples, counted, strict=True)
         ]
         self._first_update, self._at_rest = True, self._is_at_rest(prepared)

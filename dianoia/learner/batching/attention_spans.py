@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
 Span = tuple[int, int, int, int]
 """(start, length, context start, context length): positions from `start` on attend to this part of `context_K`, and to
 themselves causally."""
+
+
+def whole_numbers(values: Sequence[int]) -> Tensor:
+    """Return int64 `[N]`. By way of NumPy, which reads a sequence five times as fast as PyTorch does."""
+    return torch.from_numpy(np.fromiter(values, np.int64, len(values)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +37,9 @@ class AttentionSpans:
         """Build from spans; those without positions are left out."""
         filled = [span for span in spans if span[1]]
         longest = max((length + count for _, length, _, count in filled), default=0)
-        return cls(torch.tensor(filled).view(-1, 4), torch.as_tensor(context), longest)
+        spans_R4 = torch.from_numpy(np.array(filled, dtype=np.int64).reshape(-1, 4))
+        context_K = context if isinstance(context, Tensor) else whole_numbers(context)
+        return cls(spans_R4, context_K, longest)
 
     @classmethod
     def end_to_end(cls, lengths: Sequence[int]) -> "AttentionSpans":

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dianoia.base.records import Sample
 from dianoia.hardware.devices import to_device
-from dianoia.learner.batching.attention_spans import AttentionSpans, Span
+from dianoia.learner.batching.attention_spans import AttentionSpans, Span, whole_numbers
 
 PADDING_PER_BLOCK = 12
 """Positions of padding that are cheaper than one more block of responses."""
@@ -71,8 +71,11 @@ class SharedPrompts:
 def shared_positions(samples: Sequence[Sample], tight: bool = False) -> int:
     """Return N of `SharedPrompts`, padding included."""
     prompts = {sample.prompt_ids for sample in samples}
-    blocks = response_blocks(samples, tight)
-    responses = sum(len(block) * (len(samples[block[0]].response_ids) - 1) for block in blocks)
+    if tight:  # without padding, however the blocks are cut
+        responses = sum(len(sample.response_ids) - 1 for sample in samples)
+    else:
+        blocks = response_blocks(samples)
+        responses = sum(len(block) * (len(samples[block[0]].response_ids) - 1) for block in blocks)
     return len(prompts) * max(map(len, prompts)) + responses
 
 
@@ -108,13 +111,13 @@ def share_prompts(
     # In order of appearance; a set would lay them out by hashes.
     prompts = list(dict.fromkeys(sample.prompt_ids for sample in samples))
     longest = max(map(len, prompts))
-    ids = [pad([torch.tensor(prompt) for prompt in prompts], pad_id, device).flatten()]
+    ids = [pad(list(map(whole_numbers, prompts)), pad_id, device).flatten()]
     # Position ids: each prompt begins at 0, each response where its own prompt ends.
     positions = [torch.arange(longest, device=device).repeat(len(prompts))]
     # Behind the prompts, block by block, the responses without their last token.
     members, blocks = response_blocks(samples, tight), []
     for rows in ([samples[index] for index in block] for block in members):
-        ids_RT = pad([torch.tensor(row.response_ids[:-1]) for row in rows], pad_id, device)
+        ids_RT = pad([whole_numbers(row.response_ids[:-1]) for row in rows], pad_id, device)
         start_R1 = to_device(torch.tensor([[len(row.prompt_ids)] for row in rows]), device)
         ids.append(ids_RT.flatten())
         positions.append((start_R1 + torch.arange(ids_RT.shape[1], device=device)).flatten())
@@ -125,7 +128,7 @@ def share_prompts(
         positions_1N=torch.cat(positions)[None],
         prompts_shape=(len(prompts), longest),
         blocks=tuple(blocks),
-        predicting_M=to_device(torch.tensor(_predicting(samples, prompts, members)), device),
+        predicting_M=to_device(whole_numbers(_predicting(samples, prompts, members)), device),
         spans=_spans(samples, prompts, members),
     )
 
