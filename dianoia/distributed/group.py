@@ -58,9 +58,10 @@ class RankGroup:
         """
 
     def claims(self, total: int) -> Callable[[], int | None]:
-        """Return a function that gives each number from 0 to `total` - 1 once, in order, to whichever rank asks first.
+        """Return a function that gives each number from 0 to `total` - 1 once, to whichever rank asks first.
 
-        It gives None when there is none left, and may be called from any thread.
+        A rank is given consecutive numbers, fewer at a time towards the end (`shares.claimed_chunks`). The function gives None
+        when there is none left, and may be called from any thread.
         """
         # `next` of a count is one step under Python's lock, so that threads need none of their own.
         numbers = count()

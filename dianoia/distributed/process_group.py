@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from hashlib import blake2b
+from threading import Lock
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -24,6 +25,7 @@ from dianoia.distributed.gradients import add_over_ranks
 from dianoia.distributed.group import RankGroup, joined
 from dianoia.distributed.object_bytes import pack, unpack
 from dianoia.distributed.placement import LOOPBACK, Placement
+from dianoia.distributed.shares import claimed_chunks
 from dianoia.distributed.watch import Watch
 from dianoia.hardware.devices import use_device
 
@@ -182,16 +184,27 @@ class ProcessGroup(RankGroup):
             yield
 
     def claims(self, total: int) -> Callable[[], int | None]:
-        """See `RankGroup.claims`; the numbers are counted in the store."""
+        """See `RankGroup.claims`; the store counts the chunks that are taken."""
         self._claims += 1
         key = f"claims/{self._claims}"
         # The last but one is over: its numbers were claimed before an exchange that all ranks have passed since.
         if self.rank == 0 and self._claims > 2:
             self._store.delete_key(f"claims/{self._claims - 2}")
 
+        chunks, lock = claimed_chunks(total, self.size), Lock()
+        mine: Iterator[int] = iter(())
+        is_over = False
+
         def claim() -> int | None:
-            number = self._store.add(key, 1) - 1
-            return number if number < total else None
+            nonlocal mine, is_over
+            with lock:
+                number = next(mine, None)
+                if number is None and not is_over:
+                    turn = self._store.add(key, 1) - 1
+                    is_over = turn >= len(chunks)
+                    mine = iter(()) if is_over else iter(chunks[turn])
+                    number = next(mine, None)
+                return number
 
         return claim
 

@@ -12,6 +12,9 @@ from dianoia.distributed.group import ranks
 T = TypeVar("T")
 R = TypeVar("R")
 
+CLAIMED_SHARE = 4
+"""Chunks that an even part of what is left is claimed in."""
+
 
 def shares_by_cost(costs: Sequence[float], parts: int) -> list[list[int]]:
     """Return the indices of each part in rising order: the dearest first, each to the part that has least so far."""
@@ -24,6 +27,22 @@ def shares_by_cost(costs: Sequence[float], parts: int) -> list[list[int]]:
         # Items that cost nothing are shared out evenly too.
         loads[part] += max(costs[index], 1e-9)
     return [sorted(share) for share in shares]
+
+
+def claimed_chunks(total: int, parts: int) -> list[range]:
+    """Return the numbers from 0 to `total` - 1 in chunks that `parts` claim one after the other.
+
+    A chunk is an even part of what is left, divided by CLAIMED_SHARE, and one number at the end: few claims, each of which waits for
+    the process that counts them, and no part that still has much to do when the others are done (guided self-scheduling,
+    Polychronopoulos and Kuck 1987).
+    """
+    chunks: list[range] = []
+    start = 0
+    while start < total:
+        size = max(1, (total - start) // (CLAIMED_SHARE * parts))
+        chunks.append(range(start, start + size))
+        start += size
+    return chunks
 
 
 def share_out(

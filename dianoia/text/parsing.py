@@ -30,6 +30,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 
 from dianoia.base.records import Completion, Problem, Rollout, RolloutStatus
 from dianoia.text.boxes import UnclosedBox, boxed_answer, last_box
@@ -102,7 +103,7 @@ def parse(text: str, template: Template, boxed: bool = True) -> Parsed | Broken:
         return _last_line(text) if template.final == "answer" else _without_tags(text, boxed)
     expected = _expected(template.tags, template)
     # Splitting by a group gives texts and tags in turn: text, tag, text, ..., tag, text.
-    pieces = re.split("(" + "|".join(map(re.escape, expected)) + ")", text)
+    pieces = _pattern(*expected).split(text)
     texts, tags = pieces[0::2], pieces[1::2]
     # A prefilled opening tag is not expected, but it must not pass as ordinary text either.
     if template.opens_thought and template.tags.open_thought in text:
@@ -110,6 +111,11 @@ def parse(text: str, template: Template, boxed: bool = True) -> Parsed | Broken:
     if tags != expected:
         return Broken(_tag_fault(tags, expected, template.tags))
     return _parts(texts, template, boxed)
+
+
+@lru_cache
+def _pattern(*tags: str) -> re.Pattern[str]:
+    return re.compile("(" + "|".join(map(re.escape, tags)) + ")")
 
 
 def _expected(tags: Tags, template: Template) -> list[str]:

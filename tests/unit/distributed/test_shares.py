@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dianoia.distributed.shares import share_out, shares_by_cost
+from dianoia.distributed.shares import claimed_chunks, share_out, shares_by_cost
 from tests.rank_processes import run_ranks
 
 
@@ -23,6 +23,21 @@ def test_every_item_has_one_owner_and_no_part_is_far_above_the_mean(
     assert sorted(index for share in shares for index in share) == list(range(len(costs)))
     loads = [sum(costs[index] for index in share) for share in shares]
     assert max(loads) <= sum(costs) / parts + max(costs, default=0) + 1e-6
+
+
+def test_chunks_to_claim_become_smaller() -> None:
+    # 20 // 8 = 2 twice more than 16 are left, then one at a time.
+    assert [len(chunk) for chunk in claimed_chunks(20, 2)] == [2, 2, 2, *[1] * 14]
+    # 64 of 512 at first; 57 claims in place of 512.
+    sizes = [len(chunk) for chunk in claimed_chunks(512, 2)]
+    assert sizes[0] == 64 and sizes == sorted(sizes, reverse=True) and len(sizes) < 60
+    assert claimed_chunks(0, 2) == []
+
+
+@given(st.integers(0, 3000), st.integers(1, 9))
+def test_chunks_to_claim_hold_every_number_once(total: int, parts: int) -> None:
+    chunks = claimed_chunks(total, parts)
+    assert [number for chunk in chunks for number in chunk] == list(range(total))
 
 
 def _shared(words: list[str]) -> tuple[list[str], list[str], int]:
