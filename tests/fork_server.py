@@ -164,6 +164,7 @@ def _import_all() -> None:
         for name in _IMPORTED_IF_INSTALLED:
             with suppress(ModuleNotFoundError):
                 importlib.import_module(name)
+        importlib.import_module("dianoia.pipeline.stage_process").warm_up()
     for name in ("anyio",):
         # pytest warns of a plugin that was imported before it could rewrite its assertions; this says that it need not.
         module = sys.modules[name]

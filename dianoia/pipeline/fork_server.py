@@ -121,7 +121,7 @@ def serve(locks: Sequence[int], parent: int, control_fd: int, forks: bool) -> No
     for lock in locks:
         os.set_inheritable(lock, not forks)
     if forks:
-        importlib.import_module(_STAGE_MODULE)
+        importlib.import_module(_STAGE_MODULE).warm_up()
         gc.freeze()  # memory that the collector never writes to stays shared with the forks
     connection = _start_until_closed(
         Connection(control_fd), _fork if forks else partial(_spawn, locks)

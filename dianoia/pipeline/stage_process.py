@@ -23,6 +23,9 @@ from threading import Lock
 from types import FrameType
 from typing import NoReturn
 
+import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
+from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
 from dianoia.base import errors
 from dianoia.base.faults import fault_message
 from dianoia.base.progress import Reporter, Silence
@@ -101,6 +104,16 @@ class _Dropped(TextIOBase):
 
     def write(self, text: str) -> int:
         return len(text)
+
+
+def warm_up() -> None:
+    """Do what libraries put off until they are first used, in the process that every stage is forked from; computes nothing.
+
+    It takes 0.3 s, which each rank of each stage would take again.
+    """
+    pa.array([0])  # looks for pandas
+    # The rules by which names of weights are converted, about a thousand regular expressions.
+    get_checkpoint_conversion_mapping("qwen3")  # type: ignore[no-untyped-call]
 
 
 def work(connection: Connection) -> None:
