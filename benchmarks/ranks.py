@@ -4,7 +4,8 @@
 
 Each repeat runs the shipped recipe `miniature-zero`, cut short, with one rank and then with several, one thread each, by the
 real command. A step is the time of sampling, scoring and updating 256 samples of at most 128 tokens, without the first, which
-warms up; the evaluation is that of its stage, 16,384 samples. Numbers are medians. What the machine itself allows is measured
+warms up; the evaluation is that of its stage, 16,384 samples. One rank evaluates in the process that has trained; several begin
+new processes, whose first use of model and verifiers counts. Numbers are medians. What the machine itself allows is measured
 beside it: as many commands of one rank at the same time, a core each, which share no work and slow one another down all the
 same, by caches, memory and clock.
 """
