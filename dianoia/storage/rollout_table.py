@@ -157,7 +157,7 @@ def write_completions(path: Path, completions_PG: Sequence[Sequence[Completion]]
         chain.from_iterable(c.logprobs for c in completions), np.float64, starts[-1]
     )
     columns = {
-        "problem": np.repeat(np.arange(len(sizes)), sizes),
+        "problem": np.repeat(np.arange(len(sizes)), np.array(sizes, dtype=np.int64)),
         "ids": pa.ListArray.from_arrays(starts, ids),
         "logprobs": pa.ListArray.from_arrays(starts, logprobs),
         "stopped": [completion.stopped for completion in completions],
