@@ -131,9 +131,11 @@ class Watch:
 
     def silence_message(self, rank: int) -> str:
         """Return the message on a rank that has not been heard for too long."""
-        at = f" (last heard of: {self._points[rank]})" if rank in self._points else ""
+        # A beat may be a second old, and ranks keep step with one another.
+        heard = self._points.get(rank, "nothing")
         return (
-            f"rank {rank} of {self._size} has not answered for {SILENT_SECONDS:.0f} seconds{at}, so it hangs or its machine "
+            f"rank {rank} of {self._size} has not answered for {SILENT_SECONDS:.0f} seconds (last heard of: {heard}; rank "
+            f"{self._rank} itself: {self.point}), so it hangs or its machine "
             "cannot be reached. The same command resumes from the last state"
         )
 

@@ -27,7 +27,7 @@ def test_a_stopped_rank_is_named_by_the_others(stops: int, monkeypatch: pytest.M
     with pytest.raises(RankFailed) as failed:
         run_ranks(_wait_for_one_that_stops, 2, stops)
     assert f"rank {stops}: hangs" in str(failed.value)
-    told = f"rank {stops} of 2 has not answered for 15 seconds (last heard of: score in step 4)"
+    told = f"rank {stops} of 2 has not answered for 15 seconds (last heard of: score in step 4; "
     assert f"rank {1 - stops}: {told}" in str(failed.value)
 
 
@@ -46,6 +46,6 @@ def test_a_rank_that_computes_does_not_outlive_rank_0(monkeypatch: pytest.Monkey
         run_ranks(_compute_while_rank_0_is_killed, 2)
     assert "rank 0: has ended without a result" in str(failed.value)
     message = (
-        "rank 1: rank 0 of 2 has not answered for 15 seconds (last heard of: update in step 4)"
+        "rank 1: rank 0 of 2 has not answered for 15 seconds (last heard of: update in step 4; "
     )
     assert message in str(failed.value)
