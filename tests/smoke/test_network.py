@@ -28,7 +28,10 @@ OPTIONS = ["--set", "threads=2", "--set", "zero.steps=16", "--only", "zero"]
 SECONDS = 30
 """After which a command that has lost a host has ended."""
 PORT = 29517
-SILENT = r"dianoia: rank {rank} of 2 has not answered for 15 seconds \(last heard of: .*; rank \d itself: \w+ in step \d+\), so it hangs or its machine cannot be reached\. The same command resumes from the last state"
+SILENT = (
+    r"dianoia: rank {rank} of 2 has not answered for 15 seconds \(last heard of: .*; rank \d itself: \w+ in step \d+\), "
+    r"so it hangs or its machine cannot be reached\. The same command resumes from the last state"
+)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from dianoia.learner.policy import PolicyLearner
 from dianoia.pipeline import stage_processes
 from dianoia.storage.lock import lock_directory
 from tests.conftest import TINY_BASE
-from tests.smoke.commands import Command
+from tests.smoke.commands import Command, run_command
 from tests.smoke.killing import arguments, assert_same
 from tests.smoke.stage_server import ForkedServer
 
@@ -175,14 +175,14 @@ def _processes(command: Command) -> list[int]:
     return [rank for server in servers for rank in sorted(_children(server))]
 
 
-def _children(pid: int) -> list[int]:
+def _children(pid: int, program: bytes = b"dianoia.pipeline.fork_server") -> list[int]:
     children = Path(f"/proc/{pid}/task/{pid}/children")
     try:
         pids = [int(word) for word in children.read_text().split()]
     except OSError:
         return []
     # The fork server, and forks of it: not the workers of verifiers, which are programs of their own.
-    return [p for p in pids if b"dianoia.pipeline.fork_server" in _command_line(p)]
+    return [p for p in pids if program in _command_line(p)]
 
 
 def _command_line(pid: int) -> bytes:
@@ -353,6 +353,28 @@ def test_a_stop_is_obeyed_by_all_ranks(whole: tuple[Path, Path], tmp_path: Path)
     assert_same(run, reference)
 
 
+class NotedServer(ForkedServer):
+    """Writes its process's id into a file, since that is no child of the command."""
+
+    file: Path
+
+    def __init__(self, locks: Sequence[int]) -> None:
+        super().__init__(locks)
+        self.file.write_text(str(self._process.pid))
+
+
+def fork_ranks(file: Path) -> None:
+    """Have ranks be forked without an import of PyTorch."""
+    NotedServer.file = file
+    stage_processes.ForkServer = NotedServer  # type: ignore[misc]
+
+
+def _forked_ranks(file: Path) -> list[int]:
+    """Return the ids of the ranks' processes, in the order of ranks."""
+    text = file.read_text() if file.exists() else ""
+    return sorted(_children(int(text), b"tests.fork_server")) if text else []
+
+
 @pytest.mark.slow
 def test_twenty_kills_of_random_ranks_at_random_times(
     whole_zero: tuple[Path, Path], tmp_path: Path
@@ -366,17 +388,20 @@ def test_twenty_kills_of_random_ranks_at_random_times(
         run = tmp_path / f"run-{kills}"
         command = [*arguments(recipe, run), *TWO_RANKS, *longer]
         for _ in range(3):
-            with Command(command) as started:
-                started.wait_until(lambda: len(_processes(started)) == 2 or started.poll() == 0)
-                time.sleep(draws.uniform(0, 6))
-                ranks = _processes(started)
+            file = tmp_path / "server"
+            file.unlink(missing_ok=True)
+            with Command(command, partial(fork_ranks, file)) as started:
+                while len(_forked_ranks(file)) < 2 and started.poll() is None:
+                    time.sleep(0.01)
+                time.sleep(draws.uniform(0, 3))
+                ranks = _forked_ranks(file)
                 victims = [*ranks, started.pid] if len(ranks) == 2 else [started.pid]
                 if started.poll() is None:
                     with _ended_in_time(run):
                         os.kill(draws.choice(victims), signal.SIGKILL)
                         kills += started.finish().returncode != 0
                     reached.add(_rows(run))
-        assert main(command) == 0
+        assert run_command(command, partial(fork_ranks, tmp_path / "server")).returncode == 0
         assert_same(run, reference)
         shutil.rmtree(run)
     assert len(reached) > 4, "the kills came at different steps"
