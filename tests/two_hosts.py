@@ -79,6 +79,11 @@ class TwoHosts:
         """Return the file of a host's network, for `enter`."""
         return f"/proc/{self._holders[host].pid}/ns/net"
 
+    def set_links(self, state: str) -> None:
+        """Set the devices of both hosts `down`, of which their systems know, or `up` again."""
+        for host, device in enumerate(self.devices):
+            _run(*self.inside(host), "ip", "link", "set", device, state)
+
     def processes(self) -> list[int]:
         """Return the ids of the processes that run on the two hosts."""
         spaces = [_space(holder.pid) for holder in self._holders]
@@ -100,7 +105,11 @@ class TwoHosts:
         while not self._closed.is_set():
             ready, _, _ = select.select(self._files, [], [], 0.2)
             for file in ready:
-                packet = os.read(file, _BYTES)
+                try:
+                    packet = os.read(file, _BYTES)
+                except OSError:  # the device is down
+                    time.sleep(0.05)
+                    continue
                 if self.is_up and self._draws.random() >= self.loss:
                     self.passed += 1
                     with suppress(OSError):  # a full queue loses packets too

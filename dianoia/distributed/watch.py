@@ -80,8 +80,8 @@ class Watch:
                 self._beat()
                 self._count_silence(self._others)
             except dist.DistNetworkError:
-                # The store has ended with rank 0, or the connection is lost. A rank that waits for rank 0 notices by its own
-                # connection; one that computes, or whose connection says nothing, is ended by `_watch_store`.
+                # The store has ended with rank 0, or the network is down. A rank whose exchange breaks off notices at once; one
+                # that computes, or whose exchange knows nothing of it, is ended by `_watch_store`.
                 return
             except dist.DistStoreError:  # no answer in time, which `_watch_store` counts
                 continue
@@ -95,7 +95,7 @@ class Watch:
         while not self._closed.wait(BEAT_SECONDS):
             seconds = 0.0 if number != self._number else seconds + BEAT_SECONDS
             number = self._number
-            if seconds > SILENT_SECONDS and self._rank != 0:
+            if seconds > SILENT_SECONDS:
                 self._report_silence(0)
 
     def _report_silence(self, rank: int) -> None:
@@ -131,12 +131,17 @@ class Watch:
 
     def silence_message(self, rank: int) -> str:
         """Return the message on a rank that has not been heard for too long."""
+        resume = "The same command resumes from the last state"
+        if rank == self._rank:
+            return (
+                f"rank {rank} of {self._size} has not reached the store of the ranks for {SILENT_SECONDS:.0f} seconds "
+                f"({self.point}), so its network is down or its launcher has ended. {resume}"
+            )
         # A beat may be a second old, and ranks keep step with one another.
         heard = self._points.get(rank, "nothing")
         return (
             f"rank {rank} of {self._size} has not answered for {SILENT_SECONDS:.0f} seconds (last heard of: {heard}; rank "
-            f"{self._rank} itself: {self.point}), so it hangs or its machine "
-            "cannot be reached. The same command resumes from the last state"
+            f"{self._rank} itself: {self.point}), so it hangs or its machine cannot be reached. {resume}"
         )
 
     def report(self, text: str) -> None:

@@ -95,7 +95,9 @@ def finish(commands: Sequence[Command]) -> list[tuple[int, str]]:
     return [(end.returncode, end.stdout + end.stderr) for end in ends]
 
 
+@pytest.mark.parametrize("how", ["packets are dropped", "the links are down"])
 def test_a_lost_network_ends_both_ranks_and_the_run_goes_on(
+    how: str,
     hosts: TwoHosts,
     start: Callable[[Path, Path], list[Command]],
     whole: tuple[Path, Path],
@@ -105,17 +107,23 @@ def test_a_lost_network_ends_both_ranks_and_the_run_goes_on(
     run = tmp_path / "run"
     commands = start(recipe, run)
     commands[0].wait_until(lambda: rows(run) >= 4)
-    hosts.is_up, began = False, time.monotonic()
+    began = time.monotonic()
+    if how == "packets are dropped":
+        hosts.is_up = False
+    else:
+        hosts.set_links("down")
     ends = finish(commands)
     assert time.monotonic() - began < SECONDS
     for rank, (status, output) in enumerate(ends):
         assert status == 2
         assert re.search(SILENT.format(rank=1 - rank), output), output
-    assert "rank 1 of 2" in json.loads((run / "stages/zero/failure.json").read_text())["error"]
+    failure = json.loads((run / "stages/zero/failure.json").read_text())
+    assert "rank 1 of 2 has not " in failure["error"]
     with lock_directory(run):
         pass
     assert not hosts.processes()
     hosts.is_up = True
+    hosts.set_links("up")
     ends = finish(start(recipe, run))
     assert [status for status, _ in ends] == [0, 0], ends
     assert "resumes after step" in ends[0][1]
