@@ -184,6 +184,7 @@ def test_torchrun_on_both_hosts_ends_too(
                 stderr=subprocess.STDOUT,
                 text=True,
                 env=os.environ | {"GLOO_SOCKET_IFNAME": hosts.devices[host]},
+                start_new_session=True,
             )
             for host in range(2)
         ]
