@@ -178,6 +178,8 @@ def test_torchrun_on_both_hosts_ends_too(
                     *("--nproc-per-node", "1", "--rdzv-backend", "c10d"),
                     *("--rdzv-endpoint", f"{hosts.addresses[0]}:{PORT}"),
                     *("--local-addr", hosts.addresses[host]),
+                    # torchrun finds out by names, which are those of one machine here.
+                    *("--rdzv-conf", f"is_host={host == 0},read_timeout=10"),
                     *("-m", "dianoia", *arguments(recipe, run), *OPTIONS),
                 ],
                 stdout=subprocess.PIPE,
