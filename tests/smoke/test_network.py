@@ -165,7 +165,7 @@ def test_a_short_outage_is_ridden_out(
 def test_torchrun_on_both_hosts_ends_too(
     hosts: TwoHosts, whole: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    """Its agents have a store and beats of their own."""
+    """Its agents have a store of their own; of `--rdzv-backend c10d`, one waits for it until TCP gives up."""
     recipe, reference = whole
     run = tmp_path / "run"
 
@@ -175,11 +175,8 @@ def test_torchrun_on_both_hosts_ends_too(
                 [
                     *hosts.inside(host),
                     *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2"),
-                    *("--nproc-per-node", "1", "--rdzv-backend", "c10d"),
-                    *("--rdzv-endpoint", f"{hosts.addresses[0]}:{PORT}"),
-                    *("--local-addr", hosts.addresses[host]),
-                    # torchrun finds out by names, which are those of one machine here.
-                    *("--rdzv-conf", f"is_host={host == 0},read_timeout=10"),
+                    *("--nproc-per-node", "1", "--node-rank", str(host)),
+                    *("--master-addr", hosts.addresses[0], "--master-port", str(PORT)),
                     *("-m", "dianoia", *arguments(recipe, run), *OPTIONS),
                 ],
                 stdout=subprocess.PIPE,
