@@ -68,15 +68,31 @@ class RewardModelMetrics:
     """Rewards of every text of every example, in their order, before the step."""
 
 
-def micro_batches(examples: Sequence[Example], tokens: int, replicas: int = 1) -> list[list[int]]:
-    """Return indices of `examples`, longest first, so that a batch has at most `tokens` padded positions.
+def micro_batches(
+    examples: Sequence[Example], tokens: int, replicas: int = 1, *, shared: bool = False
+) -> list[list[int]]:
+    """Return indices of `examples`, in batches of at most `tokens` padded positions.
 
-    A pair stays together, since its loss needs both rewards. Where there are examples enough, each replica gets a batch.
-    Deterministic.
+    Longest first, so that little is padded; with `shared` in their order, so that examples of a prompt, which follow each
+    other, run it once. A pair stays together, since its loss needs both rewards. Where there are examples enough, each
+    replica gets a batch. Deterministic.
     """
-    # All texts of an example are padded to the longest text of the batch.
-    lengths = [example.longest * len(example.texts) for example in examples]
-    return length_buckets(lengths, tokens, replicas)
+    if not shared:
+        # All texts of an example are padded to the longest text of the batch.
+        lengths = [example.longest * len(example.texts) for example in examples]
+        return length_buckets(lengths, tokens, replicas)
+    # Rounded up, so that as many batches as replicas hold all.
+    fair_share = max(1, -(-len(examples) // replicas))
+    batches: list[list[int]] = []
+    longest = texts = 0
+    for index, example in enumerate(examples):
+        # A long example widens all texts before it: it may have to open a batch although the sum of lengths has room.
+        longest, texts = max(longest, example.longest), texts + len(example.texts)
+        if not batches or longest * texts > tokens or len(batches[-1]) == fair_share:
+            batches.append([])
+            longest, texts = example.longest, len(example.texts)
+        batches[-1].append(index)
+    return batches
 
 
 def losses(rewards_BR: Tensor, examples: Sequence[Example]) -> Tensor:
@@ -148,7 +164,7 @@ class Rewarder:
         self.shared = can_share(model) if shared is None else shared
 
     def __call__(self, texts: Sequence[Ids]) -> list[float]:
-        """Return the reward of each text, in order; computed longest first."""
+        """Return the reward of each text, in order; texts of a prompt should follow each other."""
 
         def measure(model: PreTrainedModel, batch: Sequence[int]) -> list[tuple[int, float]]:
             rewards_N = forward(model, [texts[index] for index in batch], self.shared)
@@ -156,9 +172,11 @@ class Rewarder:
 
         # Single texts are batched as labelled responses are; the label is not read.
         examples = [Example((ids,), good=True) for ids in texts]
-        batches = micro_batches(examples, self.tokens_per_batch, self.replicas.count)
+        batches = micro_batches(
+            examples, self.tokens_per_batch, self.replicas.count, shared=self.shared
+        )
         reports = self.replicas.run(forward_passes(measure), batches)
-        # Batches are sorted by length, so results are put back by index.
+        # Batches may be sorted by length, so results are put back by index.
         rewards = {index: reward for report in reports for part in report for index, reward in part}
         return [rewards[index] for index in range(len(texts))]
 
@@ -205,7 +223,12 @@ class RewardModelLearner(Learner):
 
         Raises TrainingStopped, with the weights untouched, as `Trainer.take_step`.
         """
-        batches = micro_batches(examples, self.tokens_per_micro_batch, self.trainer.replicas.count)
+        batches = micro_batches(
+            examples,
+            self.tokens_per_micro_batch,
+            self.trainer.replicas.count,
+            shared=self.rewards.shared,
+        )
         loss_of = partial(self._micro_batch_loss, examples)
         reports = self.trainer.replicas.accumulate(loss_of, batches)
         loss = sum(sum(part for part, _ in report) for report in reports)

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -24,11 +24,13 @@ from transformers import PreTrainedModel
 from dianoia.algo.estimates import Estimate
 from dianoia.base.files import write_json
 from dianoia.base.preference_records import Pair, TextExample
+from dianoia.base.records import Turn
 from dianoia.config.reward_model import RewardModelStage
 from dianoia.datasets.pairs import LeftOut
 from dianoia.datasets.preference_data import Preferences, balance_and_check, preferences, texts_of
 from dianoia.distributed.group import ranks
 from dianoia.judge.reward_model_scores import encode
+from dianoia.learner.attention.shared_prefixes import Ids
 from dianoia.learner.reward_learner import Example, RewardModelLearner, RewardModelMetrics
 from dianoia.learner.reward_model_folder import Outlook, save_reward_model
 from dianoia.metrics.reward_model_metrics import grades, measures, spread
@@ -55,6 +57,8 @@ class RewardModelTraining(Training):
         self.template = context.template(config.template)
         self.start = context.reward_model(config.start)
         self.max_length = _max_length(self.start.model, config.max_length)
+        self.ids_of: dict[tuple[tuple[Turn, ...], str], Ids] = {}
+        """Token ids of each prompt and text that has been encoded."""
         self.data = self.read()
         # Encoded once more, since `read` has dropped rows.
         self.train, self.heldout = self.encoded(self.data.train), self.encoded(self.data.heldout)
@@ -88,25 +92,28 @@ class RewardModelTraining(Training):
 
     def encoded(self, examples: Sequence[TextExample]) -> list[Example]:
         """Return the token ids of every text, prompts included."""
-        texts = [(example.messages, text) for example in examples for text in texts_of(example)]
-        prompts, parts = [prompt for prompt, _ in texts], [text for _, text in texts]
-        ids = iter(encode(self.start.tokenizer, self.template, prompts, parts))
+        # A response is in several pairs, and rows are encoded before and after some are left out.
+        texts = [[(tuple(e.messages), text) for text in texts_of(e)] for e in examples]
+        new = list({text: None for pair in texts for text in pair if text not in self.ids_of})
+        prompts, parts = [prompt for prompt, _ in new], [part for _, part in new]
+        ids = encode(self.start.tokenizer, self.template, prompts, parts)
+        self.ids_of.update(zip(new, ids, strict=True))
         return [
             Example(
-                tuple(islice(ids, len(texts_of(example)))),
+                tuple(self.ids_of[text] for text in pair),
                 None if isinstance(example, Pair) else example.good,
             )
-            for example in examples
+            for pair, example in zip(texts, examples, strict=True)
         ]
 
     def batches(self) -> Iterator[tuple[int, list[Example]]]:
         """Yield (epoch, examples) of every optimizer step, in one order per seed."""
         size = self.config.samples_per_step
+        prompts = [example.messages for example in self.data.train]
         # The last step of an epoch may be smaller; epochs are not joined.
         for epoch in range(self.config.epochs):
-            order = list(range(len(self.train)))
             # A text as seed is hashed by SHA-512, so the order is the same in every process.
-            random.Random(f"order-{self.context.seed}-{epoch}").shuffle(order)
+            order = order_by_prompt(prompts, random.Random(f"order-{self.context.seed}-{epoch}"))
             for start in range(0, len(order), size):
                 yield epoch, [self.train[index] for index in order[start : start + size]]
 
@@ -187,6 +194,20 @@ class RewardModelTraining(Training):
         self.learner.write(
             folder, lambda model: save_reward_model(folder, model, tokenizer, outlook)
         )
+
+
+def order_by_prompt(prompts: Sequence[Sequence[Turn]], rng: random.Random) -> list[int]:
+    """Return the indices of examples, given the prompt of each, with the prompts in random order and those of one together.
+
+    All comparisons of a prompt belong into one step (InstructGPT, https://arxiv.org/abs/2203.02155, section 3.5): apart
+    they overfit, and together the prompt, and a response of several pairs, runs once.
+    """
+    indices_of: dict[tuple[Turn, ...], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        indices_of.setdefault(tuple(prompt), []).append(index)
+    groups = list(indices_of.values())
+    rng.shuffle(groups)
+    return list(chain.from_iterable(groups))
 
 
 def _max_length(model: PreTrainedModel, max_length: int) -> int:

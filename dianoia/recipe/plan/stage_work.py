@@ -6,9 +6,10 @@ share of it that is usual, and per unit (a million tokens, a thousand pairs) if 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dianoia.base.limits import EVALUATED_AT_ONCE
+from dianoia.base.preference_records import TextExample
 from dianoia.config import (
     DemonstrationsStage,
     EndpointSettings,
@@ -488,7 +489,7 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
     }
     limits = {source: _preference_rows(writer, recipe) for source, writer in writers.items()}
     from_stages = sum(limits.values())
-    examples, texts = len(preferences.train) + from_stages, _texts_per_example(stage)
+    examples = len(preferences.train) + from_stages
     noun = _noun(stage.objective)
     heldout = f"and {len(preferences.heldout):,} held out, of {preferences.rows:,} rows"
     if writers:
@@ -499,26 +500,29 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
         f"{min(examples, stage.samples_per_step):,} {noun} in {plural(stage.epochs, 'epoch')}; texts of at most "
         f"{stage.max_length:,} tokens"
     )
-    lengths = [
-        len(text) / _CHARACTERS_PER_TOKEN
-        for example in preferences.train
-        for text in texts_of(example)
-    ]
-    tokens = sum(lengths) + len(preferences.train) * texts * PROMPT_TOKENS
+    longest, of_files = _file_texts(preferences.train)
     learnt = (1 - stage.heldout_share) * (_NO_TIES if stage.objective == "pairwise" else _KEPT)
-    expected = {source: learnt * limit for source, limit in limits.items()}
     seen_share = FILLED * _seen_share(stage)
-    tokens += sum(
-        expected[source]
-        * texts
-        * (prompt_tokens(writer, recipe) + seen_share * writer.sampling.max_tokens)
-        for source, writer in writers.items()
-    )
-    longest = None if writers else round(max(lengths, default=0.0)) + PROMPT_TOKENS
-    # Attention grows with the length of a text, so the work needs the mean as well.
-    mean = tokens / max(1.0, (len(preferences.train) + sum(expected.values())) * texts)
-    work = _reward_model_training(stage, size, tokens * stage.epochs, mean)
-    return StageWork(description, [work], longest, waits_for=tuple(writers))
+    work = [_reward_model_training(stage, size, of_files)]
+    for source, writer in writers.items():
+        problems = problem_count(writer, recipe) or writer.prompts
+        responses = problems * writer.samples * len(writer.starts)
+        # A response of several pairs runs once.
+        count = min(_texts_per_example(stage) * learnt * limits[source], learnt * responses)
+        seen = seen_share * writer.sampling.max_tokens
+        prompts = (1 - stage.heldout_share) * problems
+        texts = Texts(count, seen, prompts, prompt_tokens(writer, recipe))
+        work.append(_reward_model_training(stage, size, texts))
+    return StageWork(description, work, None if writers else longest, waits_for=tuple(writers))
+
+
+def _file_texts(examples: Sequence[TextExample]) -> tuple[int, Texts]:
+    """Return the tokens of the longest text with its prompt, and the texts that run, each of them and of the prompts once."""
+    texts = {(tuple(example.messages), text) for example in examples for text in texts_of(example)}
+    lengths = [len(text) / _CHARACTERS_PER_TOKEN for _, text in texts]
+    prompts = len({messages for messages, _ in texts})
+    longest = round(max(lengths, default=0.0)) + PROMPT_TOKENS
+    return longest, Texts(len(texts), sum(lengths) / max(1, len(texts)), prompts, PROMPT_TOKENS)
 
 
 def _texts_per_example(stage: RewardModelStage) -> int:
@@ -535,15 +539,13 @@ def _reward_model_per_thousand(
         f"{stage.epochs * 1000 / stage.samples_per_step:.1f} optimizer steps of "
         f"{stage.samples_per_step:,}; texts of at most {stage.max_length:,} tokens"
     )
-    length = FILLED * stage.max_length
-    tokens = 1000 * _texts_per_example(stage) * stage.epochs * length
-    work = _reward_model_training(stage, size, tokens, length)
+    texts = Texts(1000 * _texts_per_example(stage), FILLED * stage.max_length)
+    work = _reward_model_training(stage, size, texts)
     return StageWork(description, [work], unit=f" per thousand {noun}")
 
 
-def _reward_model_training(
-    stage: RewardModelStage, size: Size, tokens: float, length: float
-) -> Work:
+def _reward_model_training(stage: RewardModelStage, size: Size, texts: Texts) -> Work:
+    """Return the work of all epochs over `texts`."""
+    epochs = replace(texts, count=stage.epochs * texts.count, prompts=stage.epochs * texts.prompts)
     passes = _TRAINING_PASSES + stage.recompute
-    autocast = stage.autocast == "bfloat16"
-    return training_work(size, _texts(tokens, length), passes, autocast, False)
+    return training_work(size, epochs, passes, stage.autocast == "bfloat16", False)

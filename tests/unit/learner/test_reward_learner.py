@@ -117,17 +117,25 @@ def test_one_micro_batch_equals_many(
         assert torch.allclose(expected_, actual_, atol=1e-6)
 
 
-def test_a_micro_batch_keeps_within_its_budget() -> None:
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_micro_batch_keeps_within_its_budget(shared: bool) -> None:
     examples = pairs(20)
-    batches = micro_batches(examples, 40)
+    batches = micro_batches(examples, 40, shared=shared)
     assert sorted(index for batch in batches for index in batch) == list(range(20))
     for batch in batches:
         assert len(batch) * 2 * max(examples[index].longest for index in batch) <= 40
-    assert [len(batch) for batch in micro_batches(examples, 10_000, replicas=3)] == [7, 7, 6]
-    assert micro_batches([], 40, replicas=3) == []
-    assert micro_batches(examples, 1) == [
-        [i] for batch in micro_batches(examples, 1) for i in batch
-    ]
+    thirds = micro_batches(examples, 10_000, replicas=3, shared=shared)
+    assert [len(batch) for batch in thirds] == [7, 7, 6]
+    assert micro_batches([], 40, replicas=3, shared=shared) == []
+    single = micro_batches(examples, 1, shared=shared)
+    assert single == [[i] for batch in single for i in batch]
+
+
+def test_examples_of_a_prompt_stay_together_where_it_runs_once() -> None:
+    examples = [Example(((1,) * n, (2,))) for n in (3, 9, 3, 3, 9)]
+    # Padded: 2 texts of 9, then 4 of 3 = 12, then 2 of 9; by length the two of 9 come first.
+    assert micro_batches(examples, 18, shared=True) == [[0], [1], [2, 3], [4]]
+    assert micro_batches(examples, 36) == [[1, 4], [0, 2, 3]]
 
 
 def test_going_on_from_a_state(scalar: Make) -> None:
