@@ -164,7 +164,7 @@ class Rewarder:
         self.shared = can_share(model) if shared is None else shared
 
     def __call__(self, texts: Sequence[Ids]) -> list[float]:
-        """Return the reward of each text, in order; texts of a prompt should follow each other."""
+        """Return the reward of each text, in order; computed longest first."""
 
         def measure(model: PreTrainedModel, batch: Sequence[int]) -> list[tuple[int, float]]:
             rewards_N = forward(model, [texts[index] for index in batch], self.shared)
@@ -172,11 +172,9 @@ class Rewarder:
 
         # Single texts are batched as labelled responses are; the label is not read.
         examples = [Example((ids,), good=True) for ids in texts]
-        batches = micro_batches(
-            examples, self.tokens_per_batch, self.replicas.count, shared=self.shared
-        )
+        batches = micro_batches(examples, self.tokens_per_batch, self.replicas.count)
         reports = self.replicas.run(forward_passes(measure), batches)
-        # Batches may be sorted by length, so results are put back by index.
+        # Batches are sorted by length, so results are put back by index.
         rewards = {index: reward for report in reports for part in report for index, reward in part}
         return [rewards[index] for index in range(len(texts))]
 
@@ -227,7 +225,8 @@ class RewardModelLearner(Learner):
             examples,
             self.tokens_per_micro_batch,
             self.trainer.replicas.count,
-            shared=self.rewards.shared,
+            # Pairs of a prompt follow each other, and share responses; labelled responses come in any order.
+            shared=self.rewards.shared and examples[0].good is None,
         )
         loss_of = partial(self._micro_batch_loss, examples)
         reports = self.trainer.replicas.accumulate(loss_of, batches)

@@ -113,7 +113,12 @@ class RewardModelTraining(Training):
         # The last step of an epoch may be smaller; epochs are not joined.
         for epoch in range(self.config.epochs):
             # A text as seed is hashed by SHA-512, so the order is the same in every process.
-            order = order_by_prompt(prompts, random.Random(f"order-{self.context.seed}-{epoch}"))
+            rng = random.Random(f"order-{self.context.seed}-{epoch}")
+            if self.config.objective == "pairwise":
+                order = order_by_prompt(prompts, rng)
+            else:
+                order = list(range(len(prompts)))
+                rng.shuffle(order)
             for start in range(0, len(order), size):
                 yield epoch, [self.train[index] for index in order[start : start + size]]
 
@@ -197,9 +202,9 @@ class RewardModelTraining(Training):
 
 
 def order_by_prompt(prompts: Sequence[Sequence[Turn]], rng: random.Random) -> list[int]:
-    """Return the indices of examples, given the prompt of each, with the prompts in random order and those of one together.
+    """Return the indices of pairs, given the prompt of each, with the prompts in random order and pairs of one together.
 
-    All comparisons of a prompt belong into one step (InstructGPT, https://arxiv.org/abs/2203.02155, section 3.5): apart
+    All comparisons of a prompt belong in one step (InstructGPT, https://arxiv.org/abs/2203.02155, section 3.5): apart
     they overfit, and together the prompt, and a response of several pairs, runs once.
     """
     indices_of: dict[tuple[Turn, ...], list[int]] = {}

@@ -500,8 +500,9 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
         f"{min(examples, stage.samples_per_step):,} {noun} in {plural(stage.epochs, 'epoch')}; texts of at most "
         f"{stage.max_length:,} tokens"
     )
-    longest, of_files = _file_texts(preferences.train)
-    learnt = (1 - stage.heldout_share) * (_NO_TIES if stage.objective == "pairwise" else _KEPT)
+    is_pairwise = stage.objective == "pairwise"
+    longest, of_files = _file_texts(preferences.train, is_pairwise)
+    learnt = (1 - stage.heldout_share) * (_NO_TIES if is_pairwise else _KEPT)
     seen_share = FILLED * _seen_share(stage)
     work = [_reward_model_training(stage, size, of_files)]
     for source, writer in writers.items():
@@ -510,17 +511,18 @@ def _reward_model(name: str, stage: RewardModelStage, recipe: Recipe, size: Size
         # A response of several pairs runs once.
         count = min(_texts_per_example(stage) * learnt * limits[source], learnt * responses)
         seen = seen_share * writer.sampling.max_tokens
-        prompts = (1 - stage.heldout_share) * problems
+        # Labelled responses come in any order, so that each has its prompt to itself.
+        prompts = (1 - stage.heldout_share) * problems if is_pairwise else count
         texts = Texts(count, seen, prompts, prompt_tokens(writer, recipe))
         work.append(_reward_model_training(stage, size, texts))
     return StageWork(description, work, None if writers else longest, waits_for=tuple(writers))
 
 
-def _file_texts(examples: Sequence[TextExample]) -> tuple[int, Texts]:
-    """Return the tokens of the longest text with its prompt, and the texts that run, each of them and of the prompts once."""
+def _file_texts(examples: Sequence[TextExample], share_prompts: bool) -> tuple[int, Texts]:
+    """Return the tokens of the longest text with its prompt, and the different texts; each runs once per epoch."""
     texts = {(tuple(example.messages), text) for example in examples for text in texts_of(example)}
     lengths = [len(text) / _CHARACTERS_PER_TOKEN for _, text in texts]
-    prompts = len({messages for messages, _ in texts})
+    prompts = len({messages for messages, _ in texts}) if share_prompts else len(texts)
     longest = round(max(lengths, default=0.0)) + PROMPT_TOKENS
     return longest, Texts(len(texts), sum(lengths) / max(1, len(texts)), prompts, PROMPT_TOKENS)
 

@@ -10,6 +10,8 @@ from dianoia.base.errors import ConfigError
 from dianoia.config import RewardModelStage
 from dianoia.recipe import load_recipe
 from dianoia.recipe.check.inputs import check_inputs
+from dianoia.recipe.plan.model_sizes import size_of
+from dianoia.recipe.plan.stage_work import stage_work
 from tests.unit.recipe.conftest import TEXT, planned_work
 
 Write = Callable[..., Path]
@@ -64,3 +66,25 @@ def test_no_reinforcement_learning_on_a_reward_model(recipe: Path) -> None:
     recipe.write_text(text + "[stages.later]" + later, encoding="utf-8")
     with pytest.raises(ConfigError, match="stages.later uses 'helpful'.*writes no text"):
         check_inputs(load_recipe(recipe))
+
+
+def test_a_response_of_several_pairs_is_planned_once(write: Write, tmp_path: Path) -> None:
+    """Two responses in three pairs of a prompt cost what one pair of them costs; six responses cost more."""
+
+    def flops(pairs: list[tuple[str, str]]) -> float:
+        file = tmp_path / "rows.jsonl"
+        rows = [
+            {"prompt": f"{n}?", "chosen": chosen, "rejected": rejected}
+            for n in range(40)
+            for chosen, rejected in pairs
+        ]
+        file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+        recipe = load_recipe(write(TEXT + STAGE.replace("{source}", file.as_posix())))
+        (work,) = stage_work("helpful", recipe, size_of("helpful", recipe)).work
+        return work.training_flops
+
+    a, b, c, d, e, f = (letter * 300 for letter in "abcdef")
+    once, again = flops([(a, b)]), flops([(a, b), (b, a), (a, b)])
+    assert again == once
+    # A prompt counts 80 tokens, a text 300 x 0.3 = 90: (80 + 6 x 90) / (80 + 2 x 90) = 2.38, and a little for attention.
+    assert flops([(a, b), (c, d), (e, f)]) / once == pytest.approx(2.38, abs=0.06)
