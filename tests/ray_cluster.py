@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO
 
 PROGRAM = """
@@ -83,6 +83,11 @@ def ray_cluster(*names: str) -> Iterator[RayCluster]:
             break
         except (ChildProcessError, BrokenPipeError):
             process.kill()
+            # Files that are left open fail the test that runs when they are collected. Processes of Ray may hold the other ends.
+            for file in (process.stdin, process.stdout):
+                assert file is not None
+                with suppress(BrokenPipeError):
+                    file.close()
             process.wait()
             if attempt == _TRIES - 1:
                 raise
