@@ -135,7 +135,9 @@ class Forked:
     def kill(self) -> None:
         """Send SIGKILL, unless it has ended."""
         if self.wait() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            # The server may have seen its end already, with the status still on its way here.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Forget the process, which must have ended."""
