@@ -74,7 +74,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def pytest_collection_finish() -> None:
     """Leave what is there now out of every later collection of garbage."""
-    gc.freeze()
+    fork_server.freeze()
     gc.enable()
 
 

@@ -171,8 +171,18 @@ def _import_all() -> None:
         # pytest warns of a plugin that was imported before it could rewrite its assertions; this says that it need not.
         module = sys.modules[name]
         module.__doc__ = f"{module.__doc__}\nPYTEST_DONT_REWRITE"
+    # Of every run, which the forked processes would find out again with git.
+    importlib.import_module("dianoia.storage.run_directory").code_version()
     gc.collect()
-    gc.freeze()  # memory that the collector never writes to stays shared with the forks
+    freeze()  # memory that the collector never writes to stays shared with the forks
+
+
+def freeze() -> None:
+    """Leave what is there now out of every later collection of garbage, for good."""
+    gc.freeze()
+    # A run asks whether anything is frozen: counting half a million objects would take each 50 ms.
+    count = gc.get_freeze_count()
+    gc.get_freeze_count = lambda: count
 
 
 class _Server:

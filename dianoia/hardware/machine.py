@@ -10,7 +10,7 @@ import resource
 import subprocess
 import time
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata
 from math import inf
 from pathlib import Path
@@ -148,6 +148,7 @@ def _gpus() -> list[tuple[str, float]]:
         return []  # no NVIDIA GPU, or none that says what it is
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -32,7 +32,7 @@ from dianoia.inference.thought_stream import split_text
 from dianoia.judge.judge import evaluation_judge
 from dianoia.judge.reward_part import ACCURACY
 from dianoia.models.hub_config import cache_alone_if_unreachable, model_config
-from dianoia.models.loading import load_model, load_tokenizer
+from dianoia.models.loading import load_model_and_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.interface import Sampler
 from dianoia.sampler.rollouts import RolloutSampler, stop_ids
@@ -97,8 +97,8 @@ def load(
     # Without a connection the hub's client would retry for minutes.
     local = Path(checkpoint.source).exists()
     with _no_progress_bars(), nullcontext() if local else cache_alone_if_unreachable():
-        network = load_model(checkpoint.source, _dtype(dtype, target, checkpoint.source), target)
-        tokenizer = load_tokenizer(checkpoint.source)
+        source, precision = checkpoint.source, _dtype(dtype, target, checkpoint.source)
+        network, tokenizer = load_model_and_tokenizer(source, precision, target)
     chat_template = choose_template(checkpoint, network.config, tokenizer, template)
     return Model(checkpoint, network, tokenizer, chat_template, slots=slots)
 

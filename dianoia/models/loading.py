@@ -65,9 +65,27 @@ def load_model(
     for anything that cannot be found or read, and for damaged weights.
     """
     model, _ = load_checked(AutoModelForCausalLM, source, dtype=dtype)
-    _fit_vocabulary(model, source)
+    try:
+        tokenizer = load_tokenizer(source)
+    except ModelError:
+        pass  # a model without a tokenizer: there is nothing to compare its vocabulary with
+    else:
+        _fit_vocabulary(model, tokenizer, source)
     nn.Module.to(model, device)  # through nn.Module, whose `to` is typed
     return model
+
+
+def load_model_and_tokenizer(
+    source: str | Path,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model as `load_model` does, and its tokenizer. Raises ModelError, also where there is no tokenizer."""
+    model, _ = load_checked(AutoModelForCausalLM, source, dtype=dtype)
+    tokenizer = load_tokenizer(source)
+    _fit_vocabulary(model, tokenizer, source)
+    nn.Module.to(model, device)
+    return model, tokenizer
 
 
 def load_checked(
@@ -202,16 +220,13 @@ def _quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(previous)
 
 
-def _fit_vocabulary(model: PreTrainedModel, source: str | Path) -> None:
-    """Cut off the vocabulary rows after the last token of the tokenizer in the same folder, if there is one.
+def _fit_vocabulary(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, source: str | Path
+) -> None:
+    """Cut off the vocabulary rows after the last token of the tokenizer from the same `source`.
 
     Raises ModelError for a tokenizer with ids that the model does not have.
     """
-    try:
-        tokenizer = load_tokenizer(source)
-    # Without a tokenizer there is nothing to compare the vocabulary with.
-    except ModelError:
-        return  # a model without a tokenizer
     rows = vocabulary_rows(model)
     ids = {text: int(token) for text, token in tokenizer.get_vocab().items()}
     # The model may lack special tokens that fine-tuning or transformers has added, such as one for padding.

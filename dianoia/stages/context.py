@@ -31,7 +31,7 @@ from dianoia.learner.reward_model_folder import prepare_padding, start_reward_mo
 from dianoia.learner.shards import FirstRankWeights, Sharding, load_on_first_rank, whole_copy
 from dianoia.learner.supervised import SupervisedLearner
 from dianoia.models.endpoint import sent_key
-from dianoia.models.loading import load_model, load_tokenizer
+from dianoia.models.loading import load_model, load_model_and_tokenizer, load_tokenizer
 from dianoia.sampler.factory import DTYPES, make_sampler
 from dianoia.sampler.first_rank import FirstRankSampler
 from dianoia.sampler.interface import Sampler
@@ -108,6 +108,9 @@ class StageContext(Context):
         source = self.resolve(name)
         # What is trained in full is float32 always; only weights that stay frozen may be narrower.
         dtype = DTYPES["float32" if lora is None else lora.dtype]
+        if self.sharding is None:
+            return StartModel(*load_model_and_tokenizer(source, dtype, self.device))
+        # Of a model that ranks hold together, rank 0 alone reads the weights.
         model = self._load(lambda device: load_model(source, dtype, device))
         return StartModel(model, load_tokenizer(source))
 

@@ -39,8 +39,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import dianoia
@@ -319,8 +321,12 @@ def statuses_below(folder: Path) -> Iterator[os.stat_result]:
             yield status
 
 
+@cache
 def code_version() -> str:
-    """Return the package's version; in a checkout with the commit and a mark for local changes."""
+    """Return the package's version; in a checkout with the commit and a mark for local changes.
+
+    Both as they were when a process first asked: code that has changed since then is not what it runs.
+    """
     root = Path(dianoia.__file__).parents[1]
     # An installed package has no .git; the folder above it may belong to another repository.
     if not (root / ".git").exists():
@@ -341,7 +347,8 @@ def _git(root: Path, *arguments: str) -> str:
     return answer.stdout.strip()
 
 
-def library_versions() -> dict[str, str]:
+@cache
+def library_versions() -> Mapping[str, str]:
     """Return the versions of the libraries that results depend on, without those that are not installed."""
     versions = {}
     for name in LIBRARIES:
@@ -349,7 +356,7 @@ def library_versions() -> dict[str, str]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return versions
+    return MappingProxyType(versions)
 
 
 def describe_run(
@@ -369,7 +376,7 @@ def describe_run(
         "dianoia": code_version(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "libraries": library_versions(),
+        "libraries": dict(library_versions()),
         "seed": seed,
         "threads": threads,
         "jobs": jobs,

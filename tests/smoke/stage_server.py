@@ -1,6 +1,6 @@
 """The fork server of stages, forked from the tests' own server instead of started as an interpreter that imports PyTorch.
 
-`test_jobs.py` starts the real one.
+The real one is started by the slow tests of `test_jobs.py`, and with no PyTorch to import by `tests/unit/pipeline/test_fork_server.py`.
 """
 
 import os

@@ -1,6 +1,5 @@
 """Stages side by side: what they leave is what one after another leaves, however the command ends."""
 
-import fcntl
 import json
 import os
 import re
@@ -13,12 +12,13 @@ import pytest
 
 from dianoia.base.errors import RunInUse
 from dianoia.cli import main
-from dianoia.pipeline import fork_server
-from dianoia.storage.lock import LOCK_FILE, lock_directory
+from dianoia.pipeline import fork_server, stage_processes
+from dianoia.storage.lock import lock_directory
 from dianoia.storage.run_directory import RunDirectory
 from tests.conftest import Make
 from tests.smoke.commands import Command
 from tests.smoke.killing import arguments, assert_same
+from tests.smoke.stage_server import ForkedServer
 
 RECIPE = """
 name = "tiny-graph"
@@ -106,8 +106,12 @@ def states(run: Path) -> dict[str, str]:
 
 
 def test_two_at_a_time_leave_what_one_at_a_time_leaves(
-    whole: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    whole: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(stage_processes, "ForkServer", ForkedServer)
     recipe, reference = whole
     assert main([*arguments(recipe, tmp_path / "run"), "--jobs", "2"]) == 0
     stdout = capsys.readouterr().out
@@ -203,23 +207,6 @@ def test_stopped_with_two_at_work_and_started_again(
     jobs = "1" if how is signal.SIGKILL else "2"
     assert main([*arguments(recipe, run), "--jobs", jobs]) == 0
     assert_same(run, reference)
-
-
-def test_the_stages_hold_the_run_directory(whole: tuple[Path, Path], tmp_path: Path) -> None:
-    """The lock is held as long as one of their processes is there, also one that nobody ends."""
-    run = tmp_path / "run"
-    with lock_directory(run) as lock:
-        assert lock is not None
-        with fork_server.ForkServer([lock]) as started:
-            other = os.open(run / LOCK_FILE, os.O_RDWR)
-            os.close(lock)  # as the death of the command does
-            with pytest.raises(BlockingIOError):
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            assert started.control
-        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.dup2(other, lock)
-        os.close(other)
-    assert not run.exists()
 
 
 FAILING = """
