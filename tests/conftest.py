@@ -56,19 +56,22 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: Sequence[Any]) -> None
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Keep from xdist's main process that a setup or teardown has passed: it counts calls and whatever went wrong.
+    """Tell xdist's main process of a test's call, and of a setup or teardown that went wrong: it counts these and no more.
 
-    Two of three reports of a test say no more than that, and each costs both processes a part of a millisecond.
+    Four more messages say that a test begins and ends and that its setup and teardown have passed, and each costs both
+    processes a part of a millisecond. Where they are read they are sent.
     """
     options = item.config.option
-    if not hasattr(item.config, "workerinput") or options.durations or options.xmlpath:
+    if (
+        not hasattr(item.config, "workerinput")
+        or options.durations
+        or options.xmlpath
+        or options.verbose > 0
+    ):
         return None
-    place = {"nodeid": item.nodeid, "location": item.location}
-    item.ihook.pytest_runtest_logstart(**place)
     for report in runtestprotocol(item, log=False, nextitem=nextitem):
         if report.when == "call" or not report.passed:
             item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(**place)
     return True
 
 
