@@ -39,14 +39,24 @@ _IMPORTED = (
         f"dianoia.stages.{kind}"
         for kind in ("rl", "sft", "pretrain", "sample", "evaluate", "preferences", "reward_model")
     ),
+    "dianoia.pipeline.scheduler",
     "dianoia.pipeline.stage_process",
     "dianoia.cli.run",
     "dianoia.cli.chat_commands",
     "dianoia.claims",
     "dianoia.inference.conversation",
     "dianoia.miniature.corpus",
+    "dianoia.miniature.plugin",
+    "dianoia.miniature.tokenizer",
+    "dianoia.recipe.check.inputs",
+    "dianoia.recipe.plan.plan_text",
     "dianoia.report.page",
+    "dianoia.results.run_results",
     "dianoia.serve.running",
+    "dianoia.track.followers",
+    "numpy.ctypeslib",
+    "rich._emoji_codes",
+    "torch.utils.serialization",
     "transformers.models.auto.modeling_auto",
     "transformers.models.gpt2.modeling_gpt2",
     "transformers.models.qwen2.modeling_qwen2",
@@ -171,8 +181,10 @@ def _import_all() -> None:
         # pytest warns of a plugin that was imported before it could rewrite its assertions; this says that it need not.
         module = sys.modules[name]
         module.__doc__ = f"{module.__doc__}\nPYTEST_DONT_REWRITE"
-    # Of every run, which the forked processes would find out again with git.
-    importlib.import_module("dianoia.storage.run_directory").code_version()
+    # What every run writes down, and each forked process would find out again, with git.
+    run_directory = importlib.import_module("dianoia.storage.run_directory")
+    run_directory.code_version()
+    run_directory.library_versions()
     gc.collect()
     freeze()  # memory that the collector never writes to stays shared with the forks
 

@@ -16,12 +16,16 @@ from types import TracebackType
 from typing import Self
 
 from dianoia.cli import main
+from dianoia.hardware import machine
+from dianoia.models import tokenizer_probe
 from tests.fork_server import Forked
 
 SECONDS = 900
 """After which a command is taken to hang."""
 Prepare = Callable[[], object]
 """Is called in the process before the command."""
+Known = tuple[float, dict[tuple[object, ...] | None, int | None]]
+"""Speed of a core (`machine.multiply_rate`), and sizes of tokenizers that were tried out (`tokenizer_probe`)."""
 
 
 class Command:
@@ -31,7 +35,9 @@ class Command:
         self._arguments = arguments
         self._folder = tempfile.TemporaryDirectory(prefix="command-")
         self._out, self._err = (Path(self._folder.name, name) for name in ("out", "err"))
-        call = tuple(arguments), str(self._out), str(self._err), prepare
+        # Each takes a process a tenth of a second to find out, and this one has mostly done so already.
+        known = machine.multiply_rate(), dict(tokenizer_probe._sizes)
+        call = tuple(arguments), str(self._out), str(self._err), prepare, known
         self._process = Forked(f"{__name__}:work", call)
         self.pid = self._process.pid
         """Of the process, and of its group."""
@@ -96,7 +102,9 @@ def fresh(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "dianoia", *arguments]
 
 
-def work(arguments: Sequence[str], out: str, err: str, prepare: Prepare | None) -> None:
+def work(
+    arguments: Sequence[str], out: str, err: str, prepare: Prepare | None, known: Known
+) -> None:
     """Run the command in a process that was just forked, as `python -m dianoia` does."""
     os.setsid()
     os.fsync = lambda _descriptor: (
@@ -106,6 +114,9 @@ def work(arguments: Sequence[str], out: str, err: str, prepare: Prepare | None) 
         file = os.open(path, os.O_WRONLY | os.O_CREAT)
         os.dup2(file, descriptor)
         os.close(file)
+    rate, sizes = known
+    machine.multiply_rate = lambda: rate  # type: ignore[assignment]
+    tokenizer_probe._sizes.update(sizes)
     if prepare is not None:
         prepare()
     sys.exit(main(arguments))
