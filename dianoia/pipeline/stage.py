@@ -8,13 +8,12 @@ has started once per rank, whose processes stay for all stages. Of these, rank 0
 by itself does (`LaunchedRanks`); it tells the others which stage runs, and they do nothing else, and end with it (`follow`).
 """
 
-import gc
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -22,6 +21,7 @@ from typing import NoReturn
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from dianoia.base.collector import objects_frozen
 from dianoia.base.disk_space import release_space
 from dianoia.base.errors import ConfigError, RankError, UserError
 from dianoia.base.files import SUMS, check_folder, digest, read_table, write_json
@@ -287,17 +287,9 @@ class InProcess:
 
     start = staticmethod(run_stage)
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """In the block, let the garbage collector pass over what is there already: the libraries' million objects."""
-        if gc.get_freeze_count():  # somebody else's choice
-            yield
-            return
-        gc.freeze()
-        try:
-            yield
-        finally:
-            gc.unfreeze()
+    def running(self) -> AbstractContextManager[None]:
+        """Return a context manager in which the garbage collector passes over what is there already."""
+        return objects_frozen()
 
     def wait(self, running: Sequence[Request]) -> list[tuple[Request, Exception | None]]:
         """Return the stage that has just ended."""

@@ -18,6 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from dianoia.base.collector import objects_frozen
 from dianoia.base.errors import ConfigError, Stopped
 from dianoia.base.stopping import SIGNAL_NAMES, handling_signals
 from dianoia.serve.access import Access
@@ -119,14 +120,12 @@ def serve_app(
     # The default is 5 ms: an event loop that is busy would make each decoding step wait that long.
     before = sys.getswitchinterval()
     sys.setswitchinterval(_SWITCH_SECONDS)
-    # The libraries' objects are a million and stay: looking at all of them again and again took a fifth of a request's time.
     gc.collect()
-    gc.freeze()
     try:
-        with closing(listening):
+        # Looking at all the libraries' objects again and again took a fifth of a request's time.
+        with closing(listening), objects_frozen():
             server.run(sockets=[listening])
     finally:
-        gc.unfreeze()
         sys.setswitchinterval(before)
         # Twice is no error, and needed where the server never came up.
         service.close()

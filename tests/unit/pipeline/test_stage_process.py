@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dianoia.base.errors import ConfigError, StageCrashed, TrainingStopped, UserError
-from dianoia.pipeline import stage, stage_process
+from dianoia.pipeline import stage_process
 from dianoia.pipeline.messages import Done, Failed, Line, Message, Request
 from dianoia.pipeline.stage_processes import killed_error, stage_error
 from dianoia.recipe import Recipe
@@ -90,22 +90,3 @@ def test_what_a_stage_prints_in_a_terminal_is_told_line_by_line(
     assert messages == [Line("half a line"), Line("and another"), Done()]
     assert heard(monkeypatch, prints) == [Done()]
     assert capsys.readouterr().out == "half a line\nand another\n"
-
-
-def test_the_collector_passes_over_what_is_there_before_the_stages(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    calls: list[str] = []
-    frozen = 0
-    monkeypatch.setattr(stage.gc, "freeze", lambda: calls.append("freeze"))
-    monkeypatch.setattr(stage.gc, "unfreeze", lambda: calls.append("unfreeze"))
-    monkeypatch.setattr(stage.gc, "get_freeze_count", lambda: frozen)
-    with pytest.raises(KeyError), stage.InProcess().running():
-        assert calls == ["freeze"]
-        raise KeyError
-    assert calls == ["freeze", "unfreeze"]
-    # Objects that the process had frozen before stay so.
-    frozen = 5
-    with stage.InProcess().running():
-        pass
-    assert calls == ["freeze", "unfreeze"]
