@@ -69,10 +69,10 @@ def engine(served: Served) -> Iterator[Engine]:
 def assert_empty(engine: Engine) -> None:
     """No slot and no place in the queue is lost."""
     deadline = time.monotonic() + SECONDS
-    while (stats := engine.stats("base")).running or stats.waiting:
+    # A request that has its result may be taken off the list of those at work a moment later.
+    while (stats := engine.stats("base")).running or stats.waiting or engine._lines["base"]._live:
         assert time.monotonic() < deadline, stats
         time.sleep(0.002)
-    assert not engine._lines["base"]._live
 
 
 def request(number: int, **changes: object) -> GenerationRequest:

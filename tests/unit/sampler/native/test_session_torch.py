@@ -129,10 +129,11 @@ def test_new_weights_leave_an_open_session_as_it_is() -> None:
 
 
 def test_what_a_session_cannot_serve_is_refused() -> None:
+    threads = threading.active_count()
     with pytest.raises(ConfigError, match="80 tokens, which take 2 pages"):
         sampler(pages=1).session(20, 60)
     with sampler().session(20, 60) as session, pytest.raises(ConfigError, match="max_tokens=61"):
         session.submit(Request((1,), 1, (0,)), replace(ENDLESS, max_tokens=61))
     with pytest.raises(ConfigError, match="Install a C compiler"):
         sampler().scored(20)
-    assert not sampler().can_score and threading.active_count() < 20
+    assert not sampler().can_score and threading.active_count() <= threads
