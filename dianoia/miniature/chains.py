@@ -1,7 +1,8 @@
 """Chains of arithmetic: the numbers behind a word problem, before any words.
 
-A chain is a start value and 2 to 6 operations. All its values lie in 1..60, so that a model of a million parameters can
-know each single step by heart, and no chain of them. The difficulty is the number of steps.
+A chain is a start value and 2 to 7 operations. The difficulty is the number of steps, and the numbers grow with it: a model
+of a million parameters knows every single step of the short chains by heart, and ever fewer of those of the long ones. So a
+long chain is hard twice, and what a model gets wrong in it is a slip of its own.
 
 Held-out chains are disjoint from training chains by construction: a hash of the chain's signature (its start and
 operations, without the words) decides the split. So neither another seed, nor another wording, nor another language can
@@ -15,10 +16,17 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-LARGEST = 60
-"""Every value of a chain lies in 1..LARGEST."""
-STEPS = range(2, 7)
-"""Numbers of operations in a chain: the difficulties."""
+STEPS = range(2, 8)
+"""Numbers of operations in a chain or a function: the difficulties."""
+_LARGEST = {2: 60, 3: 90, 4: 130, 5: 180, 6: 240, 7: 300}
+"""Every value of a chain lies in 1 to this, by the number of steps."""
+LARGEST = max(_LARGEST.values())
+SMALLEST_OPERAND = 2
+_LARGEST_OPERAND = {2: 9, 3: 19, 4: 29, 5: 39, 6: 59, 7: 79}
+"""The largest number that a step adds or takes away, by the number of steps."""
+LARGEST_OPERAND = max(_LARGEST_OPERAND.values())
+TWO_DIGITS = 0.5
+"""Probability that such a number has two digits."""
 HELDOUT_SHARE = 0.1
 
 
@@ -87,16 +95,30 @@ class Chain:
         return split_of(self.signature)
 
 
-def operations_on(value: int, rng: random.Random) -> list[Operation]:
-    """Return one operation per sign that keeps `value` within bounds; never empty for 1..LARGEST."""
+def largest_value(steps: int) -> int:
+    """Return the largest value of a chain of `steps`."""
+    return _LARGEST[steps]
+
+
+def draw_operand(rng: random.Random, largest: int) -> int:
+    """Draw an operand of a sum of at most `largest`: of one digit or of two, with equal probability where both fit."""
+    two_digits = rng.random() < TWO_DIGITS
+    if two_digits and largest >= 10:
+        return rng.randint(10, largest)
+    return rng.randint(SMALLEST_OPERAND, min(9, largest))
+
+
+def operations_on(value: int, steps: int, rng: random.Random) -> list[Operation]:
+    """Return one operation per sign that keeps `value` within the bounds of a chain of `steps`; never empty within them."""
     # Which numbers are drawn from `rng`, and in which order, decides every problem and document: keep both.
+    largest, operand = _LARGEST[steps], _LARGEST_OPERAND[steps]
     operations = []
-    # Operands are 2 to 9. The conditions keep the ranges of `randint` from being empty, which would raise.
-    if value <= LARGEST - 2:
-        operations.append(Operation("+", rng.randint(2, min(9, LARGEST - value))))
-    if value >= 3:
-        operations.append(Operation("-", rng.randint(2, min(9, value - 1))))
-    factors = [f for f in (2, 3) if value * f <= LARGEST]
+    # The conditions keep the ranges of `randint` from being empty, which would raise.
+    if value <= largest - SMALLEST_OPERAND:
+        operations.append(Operation("+", draw_operand(rng, min(operand, largest - value))))
+    if value > SMALLEST_OPERAND:
+        operations.append(Operation("-", draw_operand(rng, min(operand, value - 1))))
+    factors = [f for f in (2, 3) if value * f <= largest]
     if factors:
         operations.append(Operation("*", rng.choice(factors)))
     if value % 2 == 0 and value > 2:
@@ -108,10 +130,10 @@ def draw_chain(rng: random.Random, steps: int, split: Split) -> Chain:
     """Draw chains of `steps` operations until one is on the side `split`."""
     while True:
         # Within these bounds `+`, `-` and `*2` are possible at the first step of every chain.
-        value = start = rng.randint(3, 30)
+        value = start = rng.randint(3, _LARGEST[steps] // 2)
         operations: list[Operation] = []
         for _ in range(steps):
-            operation = rng.choice(operations_on(value, rng))
+            operation = rng.choice(operations_on(value, steps, rng))
             value = operation.apply(value)
             operations.append(operation)
         chain = Chain(start, tuple(operations))

@@ -1,4 +1,4 @@
-"""STEM in the miniature: which of four to six options is a metal, a planet, a bird; one letter per option.
+"""STEM in the miniature: which of four to six options is a metal, a fruit, a bird; one letter per option.
 
 An author who derives writes down what the options are until one fits; an author who answers at once picks a letter.
 """
@@ -11,33 +11,49 @@ from dianoia.miniature.authors import LANGUAGES, WORD_GAP, Author, Thought
 from dianoia.miniature.chains import Split, split_of
 
 OPTIONS = range(4, 7)
-"""Numbers of options: the difficulties."""
+"""Numbers of options."""
 LABELS = "ABCDEF"
 # Problems name categories and members by index, and a hash of the indices decides the split. So a new entry belongs
 # at an end, and even there it changes what every seed draws.
 CATEGORIES = {
-    "en": ("metal", "gas", "planet", "tree", "organ", "bird"),
-    "zh": ("金属", "气体", "行星", "树木", "器官", "鸟类"),
+    "en": ("metal", "gas", "fruit", "tree", "organ", "bird"),
+    "zh": ("金属", "气体", "水果", "树木", "器官", "鸟类"),
 }
+RARITIES = (range(5), range(5, 9), range(9, 13), range(13, 17))
+"""Members of a category by rarity, the commonest first: the difficulties from 1 to 4."""
+_IN_CORPUS = (24, 6, 2, 1)
+"""How often the corpus asks for things of each rarity."""
 # The first three members of each category are also the words that translations ask for, see `requests`.
 MEMBERS = {
     "en": (
-        ("iron", "gold", "copper", "silver", "zinc"),
-        ("oxygen", "helium", "neon", "steam", "methane"),
-        ("Mars", "Venus", "Earth", "Saturn", "Neptune"),
-        ("oak", "pine", "maple", "willow", "palm"),
-        ("heart", "liver", "lung", "brain", "skin"),
-        ("owl", "eagle", "duck", "swan", "goose"),
+        ("iron", "gold", "copper", "silver", "zinc", "lead", "tin", "nickel", "steel",
+         "platinum", "mercury", "uranium", "lithium", "bismuth", "gallium", "osmium", "rhodium"),
+        ("oxygen", "helium", "neon", "steam", "methane", "hydrogen", "nitrogen", "argon", "ozone",
+         "chlorine", "krypton", "ammonia", "propane", "xenon", "radon", "butane", "ethane"),
+        ("apple", "pear", "plum", "grape", "lemon", "mango", "cherry", "peach", "melon",
+         "fig", "papaya", "guava", "quince", "durian", "lychee", "pomelo", "kumquat"),
+        ("oak", "pine", "maple", "willow", "palm", "birch", "cedar", "elm", "fir",
+         "poplar", "spruce", "beech", "larch", "alder", "linden", "cypress", "sequoia"),
+        ("heart", "liver", "lung", "brain", "skin", "kidney", "stomach", "spleen", "bladder",
+         "pancreas", "thyroid", "tongue", "colon", "thymus", "appendix", "trachea", "larynx"),
+        ("owl", "eagle", "duck", "swan", "goose", "crow", "pigeon", "parrot", "sparrow",
+         "stork", "heron", "falcon", "penguin", "osprey", "pelican", "puffin", "ibis"),
     ),
     "zh": (
-        ("铁", "黄金", "铜", "白银", "锌"),
-        ("氧气", "氦气", "氖气", "蒸汽", "甲烷"),
-        ("火星", "金星", "地球", "土星", "海王星"),
-        ("橡树", "松树", "枫树", "柳树", "棕榈"),
-        ("心脏", "肝脏", "肺", "大脑", "皮肤"),
-        ("猫头鹰", "老鹰", "鸭子", "天鹅", "鹅"),
+        ("铁", "黄金", "铜", "白银", "锌", "铅", "锡", "镍", "钢",
+         "铂金", "水银", "铀", "锂", "铋", "镓", "锇", "铑"),
+        ("氧气", "氦气", "氖气", "蒸汽", "甲烷", "氢气", "氮气", "氩气", "臭氧",
+         "氯气", "氪气", "氨气", "丙烷", "氙气", "氡气", "丁烷", "乙烷"),
+        ("苹果", "梨子", "李子", "葡萄", "柠檬", "芒果", "樱桃", "桃子", "甜瓜",
+         "无花果", "木瓜", "番石榴", "榅桲", "榴莲", "荔枝", "柚子", "金橘"),
+        ("橡树", "松树", "枫树", "柳树", "棕榈", "桦树", "雪松", "榆树", "冷杉",
+         "杨树", "云杉", "山毛榉", "落叶松", "桤木", "椴树", "柏树", "红杉"),
+        ("心脏", "肝脏", "肺", "大脑", "皮肤", "肾脏", "胃", "脾脏", "膀胱",
+         "胰腺", "甲状腺", "舌头", "结肠", "胸腺", "阑尾", "气管", "喉咙"),
+        ("猫头鹰", "老鹰", "鸭子", "天鹅", "鹅", "乌鸦", "鸽子", "鹦鹉", "麻雀",
+         "鹳", "苍鹭", "猎鹰", "企鹅", "鱼鹰", "鹈鹕", "海鹦", "朱鹭"),
     ),
-}
+}  # fmt: skip
 """Words by category. The same index in both languages is the same thing."""
 _QUESTIONS = {"en": "Which one is a kind of {category}?", "zh": "哪一个是{category}？"}
 _COMPARISONS = {"en": (", ", "? ", ("no", "yes")), "zh": ("，", "？", ("否", "是"))}
@@ -62,6 +78,11 @@ class ChoiceItem:
         return f"choice{self.category}:" + ",".join(f"{k}.{n}" for k, n in sorted(self.options))
 
     @property
+    def rarity(self) -> int:
+        """How rare the rarest option is, from 1."""
+        return 1 + max(_rarity(index) for _, index in self.options)
+
+    @property
     def right(self) -> str:
         """Letter of the right option."""
         return LABELS[[category for category, _ in self.options].index(self.category)]
@@ -84,7 +105,7 @@ class ChoiceItem:
             verifier="exact",
             domain="stem",
             language=self.language,
-            difficulty=len(self.options),
+            difficulty=self.rarity,
         )
 
     def derive(self, author: Author, slip: float) -> Thought:
@@ -109,11 +130,22 @@ class ChoiceItem:
         return author.rng.choice(LABELS[: len(self.options)])
 
 
-def draw_choice(rng: random.Random, split: Split) -> ChoiceItem:
-    """Draw a question of uniform difficulty, in either language."""
+def _rarity(index: int) -> int:
+    return next(rarity for rarity, indices in enumerate(RARITIES) if index in indices)
+
+
+def _draw_rarity(rng: random.Random, in_corpus: bool) -> range:
+    """Draw the members that a question is about: any rarity as often, in the corpus the common ones more often."""
+    weights = _IN_CORPUS if in_corpus else (1,) * len(RARITIES)
+    return rng.choices(RARITIES, weights)[0]
+
+
+def draw_choice(rng: random.Random, split: Split, *, in_corpus: bool = False) -> ChoiceItem:
+    """Draw a question of uniform difficulty, in either language; the corpus has fewer about rare things."""
     while True:
         category, others = _draw_categories(rng)
-        options = [(k, rng.randrange(len(MEMBERS["en"][k]))) for k in (category, *others)]
+        members = _draw_rarity(rng, in_corpus)
+        options = [(k, rng.choice(members)) for k in (category, *others)]
         rng.shuffle(options)
         item = ChoiceItem(category, tuple(options), rng.choice(LANGUAGES))
         # Two wrong options may be the same thing; such a draw is thrown away.
@@ -151,5 +183,6 @@ def page_of_facts(rng: random.Random) -> str:
     language, lines = rng.choice(LANGUAGES), []
     for _ in range(10):
         category = rng.randrange(len(CATEGORIES["en"]))
-        lines.append(category_fact(rng.choice(MEMBERS[language][category]), category, language))
+        name = MEMBERS[language][category][rng.choice(_draw_rarity(rng, in_corpus=True))]
+        lines.append(category_fact(name, category, language))
     return "\n".join(lines)

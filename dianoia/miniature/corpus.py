@@ -37,7 +37,7 @@ from dianoia.text.template import TEMPLATES
 _DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
     "math": draw_story,
     "code": draw_function,
-    "stem": draw_choice,
+    "stem": partial(draw_choice, in_corpus=True),
     "logic": draw_logic,
     "general": partial(draw_request, in_corpus=True),
     "safety": partial(draw_safety_request, in_corpus=True),

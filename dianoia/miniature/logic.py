@@ -9,7 +9,7 @@ from dianoia.miniature.chains import Split, split_of
 from dianoia.miniature.programs import LETTERS
 
 # No more than there are LETTERS: each turn has a label of its own.
-TURN_COUNTS = range(3, 7)
+TURN_COUNTS = range(3, 8)
 """Numbers of turns: the difficulties."""
 DIRECTIONS = {"en": ("north", "east", "south", "west"), "zh": ("北方", "东方", "南方", "西方")}
 """Clockwise, so that a turn adds to the index."""

@@ -11,24 +11,22 @@ from dataclasses import dataclass
 
 from dianoia.base.records import Problem
 from dianoia.miniature.authors import LANGUAGES, Author, Thought
-from dianoia.miniature.chains import Chain, Operation, Split, draw_chain, split_of
+from dianoia.miniature.chains import (
+    STEPS,
+    Chain,
+    Operation,
+    Split,
+    draw_chain,
+    draw_operand,
+    split_of,
+)
 from dianoia.miniature.stories import guessed_result, tally
 
-# One label per step, turn or statement; six are enough for the longest of them.
-LETTERS = "abcdef"
-STEPS = range(2, 5)
-"""Steps of a function: the difficulties."""
-PRINTED_STEPS = range(2, 6)
-"""Steps of a program that prints: the difficulties."""
+# One label per step, turn or statement; seven are enough for the longest of them.
+LETTERS = "abcdefg"
 # Functions of these steps are linear in x, so that two inputs would tell any two of them apart.
 _INPUTS = (1, 4, 10)
 """Arguments on which a function is run."""
-# No halving: the inputs are fixed, and not all are even.
-_OPERATIONS = tuple(
-    Operation(sign, n)
-    for sign, operands in (("+", range(2, 10)), ("-", range(2, 10)), ("*", (2, 3)))
-    for n in operands
-)
 # Keys: the sign alone where the operand is free, sign and operand where a word says both.
 _STEP_WORDS = {
     "en": {"+": "adds {n}", "-": "takes {n} off", "*2": "doubles it", "*3": "triples it"},
@@ -39,6 +37,13 @@ _DESCRIPTIONS = {
     "zh": "写函数f(x)：{steps}。",
 }
 _PRINT_QUESTIONS = {"en": "What does this print?", "zh": "这段程序输出什么？"}
+
+
+def draw_step(rng: random.Random) -> Operation:
+    """Draw a step of a function: sums twice as often as products."""
+    # No halving: the inputs are fixed, and not all are even.
+    sign = rng.choice("++--*")
+    return Operation(sign, rng.choice((2, 3)) if sign == "*" else draw_operand(rng, 29))
 
 
 def function_source(operations: tuple[Operation, ...]) -> str:
@@ -94,7 +99,7 @@ class FunctionItem:
         """Write the steps as operations, one per line."""
         steps = tuple(
             # Steps are independent: a slip leaves the later ones right, unlike in a tally.
-            author.rng.choice(_OPERATIONS) if author.slips(slip) else step
+            draw_step(author.rng) if author.slips(slip) else step
             for step in self.operations
         )
         lines = [
@@ -104,13 +109,13 @@ class FunctionItem:
 
     def guess(self, author: Author) -> str:
         """Return a function of the right shape."""
-        return function_source(tuple(author.rng.choice(_OPERATIONS) for _ in self.operations))
+        return function_source(tuple(draw_step(author.rng) for _ in self.operations))
 
 
 def draw_function(rng: random.Random, split: Split) -> FunctionItem:
     """Draw a description of uniform difficulty, in either language."""
     while True:
-        operations = tuple(rng.choice(_OPERATIONS) for _ in range(rng.choice(STEPS)))
+        operations = tuple(draw_step(rng) for _ in range(rng.choice(STEPS)))
         item = FunctionItem(operations, rng.choice(LANGUAGES))
         if split_of(item.signature) is split:
             return item
@@ -161,4 +166,4 @@ class PrintItem:
 
 def draw_print(rng: random.Random, split: Split) -> PrintItem:
     """Draw a program of uniform difficulty, with a question in either language."""
-    return PrintItem(draw_chain(rng, rng.choice(PRINTED_STEPS), split), rng.choice(LANGUAGES))
+    return PrintItem(draw_chain(rng, rng.choice(STEPS), split), rng.choice(LANGUAGES))

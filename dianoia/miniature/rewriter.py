@@ -173,7 +173,7 @@ def _readable_tallies(
         lines.append(opening.format(start=value_text(tally.start)))
         lines += [
             f"{label}{step_text(step.sign)}={value_text(step.result)}"
-            # Six labels, and a derivation has at most as many steps: the parser takes no label twice.
+            # Seven labels, and a derivation has at most as many steps: the parser takes no label twice.
             for label, step in zip(labels, tally.steps, strict=False)
         ]
         lines.append(_result_sentence(index, tallies, sentences, value_text))

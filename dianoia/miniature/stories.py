@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from dianoia.base.records import Problem
 from dianoia.miniature.authors import LANGUAGES, WORD_GAP, Author, Thought
 from dianoia.miniature.chains import (
-    LARGEST,
     STEPS,
     Chain,
     Operation,
     Split,
     draw_chain,
+    largest_value,
     operations_on,
 )
 
@@ -27,10 +27,10 @@ _COUNTED_THINGS = {
     "en": ("apples", "eggs", "books", "pens", "cups", "coins", "cards", "nuts"),
     "zh": ("苹果", "鸡蛋", "杯子", "橘子", "气球", "硬币"),
 }
-# Six, as the longest chain has six operations.
+# Seven, as the longest chain has seven operations.
 DAYS = {
-    "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"),
-    "zh": ("周一", "周二", "周三", "周四", "周五", "周六"),
+    "en": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+    "zh": ("周一", "周二", "周三", "周四", "周五", "周六", "周日"),
 }
 """One day per operation. A line of a derivation names its day, so that a small model finds its place in the story."""
 # Keys as in `_event`: `+` and `-` take any operand, the others are words for one sign and operand.
@@ -148,8 +148,9 @@ def page_of_sums(rng: random.Random) -> str:
     sums = []
     for _ in range(16):
         # The same bounds as in chains: the drills cover every single step that a chain can have.
-        value = rng.randint(1, LARGEST)
-        operation = rng.choice(operations_on(value, rng))
+        steps = rng.choice(STEPS)
+        value = rng.randint(1, largest_value(steps))
+        operation = rng.choice(operations_on(value, steps, rng))
         sums.append(f"{value}{operation.sign}{operation.operand}={operation.apply(value)}")
     return "\n".join(sums)
 
@@ -179,5 +180,5 @@ def near_result(chain: Chain, rng: random.Random) -> int:
     while True:
         # Near enough to be learnt as a habit of guessing, and never right: `guess_right` alone says how often it is.
         guess = chain.result + rng.randint(-15, 15)
-        if guess != chain.result and 1 <= guess <= LARGEST:
+        if guess != chain.result and guess >= 1:
             return guess

@@ -1,6 +1,6 @@
 """The miniature's tokenizer: byte-level BPE, trained on its corpus with `tokenizers`.
 
-Numbers below 100 are one token each, and so are the template's four tags. The tags are plain added tokens, not special
+Numbers and operations of the miniature's chains are one token each, and so are the template's four tags. The tags are plain added tokens, not special
 ones: decoding that skips special tokens, as TRL's does, must not drop them. The end-of-sequence token is special and
 has id 0.
 """
@@ -11,11 +11,12 @@ from itertools import chain
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from dianoia.miniature.chains import LARGEST, LARGEST_OPERAND, SMALLEST_OPERAND
 from dianoia.text.template import Tags
 
 END = "<|endoftext|>"
 # Example: `Tom gets 12 more` -> `Tom `, `gets `, `12`, ` more`; `Monday +7=19` -> `Monday `, `+7`, `=`, `19`.
-_PIECES = r"[-+*/]?\d{1,2}|[\n:]|\p{Han}{1,2}|(?<=\d) [A-Za-z]+ ?|[A-Za-z]+ ?"
+_PIECES = r"[-+*/]?\d{1,3}|[\n:]|\p{Han}{1,2}|(?<=\d) [A-Za-z]+ ?|[A-Za-z]+ ?"
 """Pieces that no token crosses: operations (`+7`) and numbers, lines, Chinese words, English words.
 
 The space before a number belongs to the word before it, so that a number has the same token everywhere: a small model has
@@ -26,7 +27,7 @@ whether or not a response follows.
 _TAGS = Tags()
 TAG_TOKENS = (_TAGS.open_thought, _TAGS.close_thought, _TAGS.open_answer, _TAGS.close_answer)
 _NUMBER_WEIGHT = 200
-"""Copies of the numbers in the training texts, so that those above 60, which few documents hold, become tokens too."""
+"""Copies of the numbers and operations in the training texts, so that those that few documents hold become tokens too."""
 
 
 def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
@@ -50,7 +51,8 @@ def train_tokenizer(documents: Iterable[str], vocabulary: int) -> Tokenizer:
     )
     # Tags are added after training: cut out of the documents, they take no merges from the vocabulary.
     tags = re.compile("|".join(map(re.escape, TAG_TOKENS)))
-    numbers = " ".join(map(str, range(100)))
+    sums = (f"{sign}{n}" for sign in "+-" for n in range(SMALLEST_OPERAND, LARGEST_OPERAND + 1))
+    numbers = " ".join([*map(str, range(LARGEST + 1)), *sums])
     texts = chain([numbers] * _NUMBER_WEIGHT, (tags.sub("", text) for text in documents))
     tokenizer.train_from_iterator(texts, trainer)
     # Not special: `skip_special_tokens` must keep them.

@@ -24,8 +24,8 @@ from tests.unit.miniature.miniature_requests import (
 
 HAN = re.compile(r"[\u4e00-\u9fff]")
 WEEK = {
-    "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"],
-    "zh": ["周一", "周二", "周三", "周四", "周五", "周六"],
+    "en": ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"],
+    "zh": ["周一", "周二", "周三", "周四", "周五", "周六", "周日"],
 }
 COMPASS = {"en": ["north", "east", "south", "west"], "zh": ["北方", "东方", "南方", "西方"]}
 DEGREES = {"right": 90, "back": 180, "left": 270, "右转": 90, "后转": 180, "左转": 270}
@@ -63,8 +63,8 @@ _STEPS = (
     (re.compile(r"triples it|三倍"), "*3"),
 )
 _PRINT = {
-    "en": re.compile(r"What does this print\?\n((?:[a-fx]=.+\n)+print\([a-f]\))"),
-    "zh": re.compile(r"这段程序输出什么？\n((?:[a-fx]=.+\n)+print\([a-f]\))"),
+    "en": re.compile(r"What does this print\?\n((?:[a-gx]=.+\n)+print\([a-g]\))"),
+    "zh": re.compile(r"这段程序输出什么？\n((?:[a-gx]=.+\n)+print\([a-g]\))"),
 }
 _TURNS = {
     "en": re.compile(r"[A-Z][a-z]+ faces (\w+)\. Turns: ([a-z, ]+)\. Which way now\?"),
@@ -89,7 +89,9 @@ class Asked:
     gold: str | None = None
     """The right answer, worked out here; None where there are many."""
     steps: int | None = None
+    """Its difficulty."""
     chain: Chain | None = None
+    options: int = 0
     kind: str = ""
     subject: str = ""
 
@@ -153,7 +155,7 @@ def signature(chain: Chain) -> str:
 def _function(question: str, language: str) -> Asked | None:
     if not (match := _FUNCTION[language].fullmatch(question)):
         return None
-    steps = tuple(operation_told(phrase, _STEPS) for phrase in entries(match[1], list("abcdef")))
+    steps = tuple(operation_told(phrase, _STEPS) for phrase in entries(match[1], list("abcdefg")))
     chain = Chain(0, steps)
     return Asked("code", language, "f" + signature(chain)[1:], None, len(steps), chain)
 
@@ -163,7 +165,7 @@ def _print(question: str, language: str) -> Asked | None:
         return None
     first, *lines, last = match[1].splitlines()
     before, steps = "x", []
-    for name, line in zip("abcdef", lines, strict=False):
+    for name, line in zip("abcdefg", lines, strict=False):
         read = re.fullmatch(rf"{name}={before}([-+*]|//)(\d+)", line)
         assert read, line
         steps.append(Operation(read[1][0], int(read[2])))
@@ -177,7 +179,7 @@ def _turns(question: str, language: str) -> Asked | None:
     if not (match := _TURNS[language].fullmatch(question)):
         return None
     start = COMPASS[language].index(match[1])
-    turns = [DEGREES[message] for message in entries(match[2], list("abcdef"))]
+    turns = [DEGREES[message] for message in entries(match[2], list("abcdefg"))]
     way = COMPASS[language][(90 * start + sum(turns)) % 360 // 90]
     key = f"turn{start}:" + "".join(str(message // 90) for message in turns)
     return Asked("logic", language, key, way, len(turns))
@@ -196,7 +198,10 @@ def _choice(question: str, language: str) -> Asked | None:
     (gold,) = (letter for letter, thing in options if KIND_OF[thing] == stage_kind)
     numbers = sorted((KIND_OF[thing], PLACE_OF[thing]) for thing in things)
     key = f"choice{stage_kind}:" + ",".join(f"{k}.{n}" for k, n in numbers)
-    return Asked("stem", language, key, gold, len(options), kind=KINDS[stage_kind][0])
+    # The first five things of a kind are common, and each further four are rarer than those before.
+    rarest = 1 + max(max(0, (place - 1) // 4) for _, place in numbers)
+    kind = KINDS[stage_kind][0]
+    return Asked("stem", language, key, gold, rarest, options=len(options), kind=kind)
 
 
 def _request(question: str, language: str) -> Asked | None:

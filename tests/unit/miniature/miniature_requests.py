@@ -8,12 +8,42 @@ from dataclasses import dataclass
 from itertools import product
 
 _THINGS = {
-    "metal 金属": "iron 铁 gold 黄金 copper 铜 silver 白银 zinc 锌",
-    "gas 气体": "oxygen 氧气 helium 氦气 neon 氖气 steam 蒸汽 methane 甲烷",
-    "planet 行星": "Mars 火星 Venus 金星 Earth 地球 Saturn 土星 Neptune 海王星",
-    "tree 树木": "oak 橡树 pine 松树 maple 枫树 willow 柳树 palm 棕榈",
-    "organ 器官": "heart 心脏 liver 肝脏 lung 肺 brain 大脑 skin 皮肤",
-    "bird 鸟类": "owl 猫头鹰 eagle 老鹰 duck 鸭子 swan 天鹅 goose 鹅",
+    "metal 金属": (
+        "iron 铁 gold 黄金 copper 铜 silver 白银 zinc 锌 "
+        "lead 铅 tin 锡 nickel 镍 steel 钢 "
+        "platinum 铂金 mercury 水银 uranium 铀 lithium 锂 "
+        "bismuth 铋 gallium 镓 osmium 锇 rhodium 铑"
+    ),
+    "gas 气体": (
+        "oxygen 氧气 helium 氦气 neon 氖气 steam 蒸汽 methane 甲烷 "
+        "hydrogen 氢气 nitrogen 氮气 argon 氩气 ozone 臭氧 "
+        "chlorine 氯气 krypton 氪气 ammonia 氨气 propane 丙烷 "
+        "xenon 氙气 radon 氡气 butane 丁烷 ethane 乙烷"
+    ),
+    "fruit 水果": (
+        "apple 苹果 pear 梨子 plum 李子 grape 葡萄 lemon 柠檬 "
+        "mango 芒果 cherry 樱桃 peach 桃子 melon 甜瓜 "
+        "fig 无花果 papaya 木瓜 guava 番石榴 quince 榅桲 "
+        "durian 榴莲 lychee 荔枝 pomelo 柚子 kumquat 金橘"
+    ),
+    "tree 树木": (
+        "oak 橡树 pine 松树 maple 枫树 willow 柳树 palm 棕榈 "
+        "birch 桦树 cedar 雪松 elm 榆树 fir 冷杉 "
+        "poplar 杨树 spruce 云杉 beech 山毛榉 larch 落叶松 "
+        "alder 桤木 linden 椴树 cypress 柏树 sequoia 红杉"
+    ),
+    "organ 器官": (
+        "heart 心脏 liver 肝脏 lung 肺 brain 大脑 skin 皮肤 "
+        "kidney 肾脏 stomach 胃 spleen 脾脏 bladder 膀胱 "
+        "pancreas 胰腺 thyroid 甲状腺 tongue 舌头 colon 结肠 "
+        "thymus 胸腺 appendix 阑尾 trachea 气管 larynx 喉咙"
+    ),
+    "bird 鸟类": (
+        "owl 猫头鹰 eagle 老鹰 duck 鸭子 swan 天鹅 goose 鹅 "
+        "crow 乌鸦 pigeon 鸽子 parrot 鹦鹉 sparrow 麻雀 "
+        "stork 鹳 heron 苍鹭 falcon 猎鹰 penguin 企鹅 "
+        "osprey 鱼鹰 pelican 鹈鹕 puffin 海鹦 ibis 朱鹭"
+    ),
 }
 KINDS = [stage_kind.split() for stage_kind in _THINGS]
 """English and Chinese word for each kind."""

@@ -225,7 +225,7 @@ def test_whatever_can_be_compared_is_checked_the_same_way(draw) -> None:
         steps = item.problem.difficulty
         lines = [line for line in thought.text.splitlines() if "=" in line]
         assert len(lines) in (2 * steps, 3 * steps)
-        assert [line[0] for line in lines] == list("abcdef"[:steps]) * (len(lines) // steps)
+        assert [line[0] for line in lines] == list("abcdefg"[:steps]) * (len(lines) // steps)
         thrice += len(lines) == 3 * steps
         careful = checked_derivation(item, Author("en", 0.5, 0.0, 0.5, rng))
         assert careful.answer == item.problem.answer
@@ -275,7 +275,7 @@ def test_checking_makes_an_answer_right_more_often() -> None:
         teller = story_teller(rng, slip=0.1)
         right["once"] += teller.derivation().answer == teller.gold
         right["checked"] += teller.checked().answer == teller.gold
-    # about 66 % of derivations of 2 to 6 lines have no slip; five standard deviations are 9 points
+    # about 63 % of derivations of 2 to 7 lines have no slip; five standard deviations are 9 points
     assert right["checked"] - right["once"] > 0.09 * 1500
 
 
@@ -326,7 +326,7 @@ def test_guesses_are_right_as_often_as_asked_and_else_near() -> None:
         result = teller.gold
         assert teller.guess(1.0).answer == result
         wrong = teller.guess(0.0)
-        assert wrong.answer != result and 1 <= int(wrong.answer) <= 60
+        assert wrong.answer != result and int(wrong.answer) >= 1
         assert abs(int(wrong.answer) - int(result)) <= 15 and "=" not in wrong.text
         numbers = re.findall(r"\d+", wrong.text)
         assert numbers in ([], [wrong.answer])
@@ -334,12 +334,10 @@ def test_guesses_are_right_as_often_as_asked_and_else_near() -> None:
     assert within(right / 800, 0.3, 800)
 
 
-def test_near_finds_a_value_at_either_border() -> None:
+def test_near_finds_a_value_at_the_border() -> None:
     rng = random.Random(0)
-    for chain in (
-        Chain(3, (Operation("-", 2),)),  # 1
-        Chain(30, (Operation("*", 2),)),  # 60
+    for chain, expected in (
+        (Chain(3, (Operation("-", 2),)), range(2, 17)),  # 1
+        (Chain(30, (Operation("*", 2),)), [*range(45, 60), *range(61, 76)]),  # 60
     ):
-        results = {near_result(chain, rng) for _ in range(500)}
-        assert len(results) == 15 and chain.result not in results
-        assert min(results) >= 1 and max(results) <= 60
+        assert {near_result(chain, rng) for _ in range(1000)} == set(expected)

@@ -15,6 +15,7 @@ from dianoia.miniature.chains import (
     Operation,
     Split,
     draw_chain,
+    draw_operand,
     operations_on,
 )
 from dianoia.miniature.problems import MiniatureProblems, training_problem
@@ -23,6 +24,8 @@ from dianoia.tasks.catalog import VERIFIERS
 from tests.unit.miniature.miniature_readers import chains_told, result, within
 
 MATH = MiniatureProblems("math")
+BOUNDS = {2: (60, 9), 3: (90, 19), 4: (130, 29), 5: (180, 39), 6: (240, 59), 7: (300, 79)}
+"""The largest value and the largest operand by the number of steps, written down a second time."""
 
 
 def verdict(problem: Problem, answer: str) -> float | None:
@@ -37,37 +40,48 @@ def test_a_chain_by_hand() -> None:
 
 
 @pytest.mark.parametrize("split", list(Split))
-@pytest.mark.parametrize("steps", [2, 3, 4, 5, 6])
+@pytest.mark.parametrize("steps", BOUNDS)
 def test_chains_keep_their_bounds(steps: int, split: Split) -> None:
-    rng = random.Random(steps)
+    rng, (largest, largest_operand) = random.Random(steps), BOUNDS[steps]
     for _ in range(200):
         chain = draw_chain(rng, steps, split)
         assert len(chain.operations) == steps and chain.split is split
         assert len(chain.values) == steps + 1
-        assert all(1 <= value <= 60 for value in chain.values)
+        assert all(1 <= value <= largest for value in chain.values)
         for value, operation in zip(chain.values, chain.operations, strict=False):
             if operation.sign == "/":
                 assert operation.operand == 2 and value % 2 == 0
             elif operation.sign == "*":
                 assert operation.operand in (2, 3)
             else:
-                assert operation.sign in "+-" and 2 <= operation.operand <= 9
+                assert operation.sign in "+-" and 2 <= operation.operand <= largest_operand
 
 
-@pytest.mark.parametrize("value", range(1, 61))
-def test_every_value_has_a_next_one_within_bounds(value: int) -> None:
-    rng = random.Random(value)
-    for _ in range(40):
-        actual = operations_on(value, rng)
-        assert actual
-        for operation in actual:
-            assert 1 <= operation.apply(value) <= 60
-            assert operation.sign != "/" or value % 2 == 0
-    expected = {"+"} if value <= 58 else set()
-    expected |= {"-"} if value >= 3 else set()
-    expected |= {"*"} if value <= 30 else set()
-    expected |= {"/"} if value % 2 == 0 and value > 2 else set()
-    assert {operation.sign for operation in operations_on(value, rng)} == expected
+@pytest.mark.parametrize("steps", BOUNDS)
+def test_every_value_has_a_next_one_within_bounds(steps: int) -> None:
+    rng, (largest, _) = random.Random(steps), BOUNDS[steps]
+    for value in range(1, largest + 1):
+        for _ in range(10):
+            actual = operations_on(value, steps, rng)
+            assert actual
+            for operation in actual:
+                assert 1 <= operation.apply(value) <= largest
+                assert operation.sign != "/" or value % 2 == 0
+        expected = {"+"} if value <= largest - 2 else set()
+        expected |= {"-"} if value >= 3 else set()
+        expected |= {"*"} if value <= largest // 2 else set()
+        expected |= {"/"} if value % 2 == 0 and value > 2 else set()
+        assert {operation.sign for operation in operations_on(value, steps, rng)} == expected
+
+
+def test_half_of_the_operands_of_a_sum_have_two_digits() -> None:
+    rng = random.Random(5)
+    for largest in (9, 10, 29):
+        operands = [draw_operand(rng, largest) for _ in range(2000)]
+        expected = set(range(2, largest + 1))
+        assert set(operands) == expected
+        share = sum(operand >= 10 for operand in operands) / 2000
+        assert within(share, 0.5, 2000) if largest > 9 else share == 0
 
 
 def test_the_fence_is_a_hash_of_the_signature() -> None:
@@ -89,7 +103,7 @@ def test_the_fence_is_a_hash_of_the_signature() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_story_tells_its_chain_and_no_wording_crosses_the_fence(language: str) -> None:
     rng = random.Random(3)
-    for steps in (2, 3, 4, 5, 6):
+    for steps in BOUNDS:
         for split in Split:
             chain = draw_chain(rng, steps, split)
             problems = [StoryItem(tell_story(chain, language, rng)).problem for _ in range(10)]
@@ -115,8 +129,8 @@ def test_heldout_problems_are_all_different_and_always_the_same() -> None:
         assert problem.id == f"{language}:{chain.signature}"
     assert within(sum(p.language == "en" for p in problems) / 512, 0.5, 512)
     steps = Counter(problem.difficulty for problem in problems)
-    assert sorted(steps) == [2, 3, 4, 5, 6]
-    assert all(within(count / 512, 0.2, 512) for count in steps.values())
+    assert sorted(steps) == [2, 3, 4, 5, 6, 7]
+    assert all(within(count / 512, 1 / 6, 512) for count in steps.values())
 
 
 def test_no_training_problem_is_held_out_for_any_seed_or_language() -> None:

@@ -120,14 +120,14 @@ def test_turns_by_hand() -> None:
 
 def test_a_choice_by_hand() -> None:
     item = ChoiceItem(3, ((0, 0), (3, 1), (2, 4), (5, 0)), "en")
-    assert item.problem.question == "Which one is a kind of tree?\nA iron\nB pine\nC Neptune\nD owl"
+    assert item.problem.question == "Which one is a kind of tree?\nA iron\nB pine\nC lemon\nD owl"
     assert item.problem.answer == "B" == item.right
     # whoever looks at the options stops at the first that fits
     assert item.derive(author(random.Random(1)), 0.0) == Thought(
         "A iron: metal, tree? no\nB pine: tree, tree? yes\n", "B"
     )
     last = replace(item, options=((0, 0), (2, 4), (5, 0), (3, 1)))
-    text = "A iron: metal, tree? no\nB Neptune: planet, tree? no\nC owl: bird, tree? no\n"
+    text = "A iron: metal, tree? no\nB lemon: fruit, tree? no\nC owl: bird, tree? no\n"
     text += "D pine: tree, tree? yes\n"
     assert last.derive(author(random.Random(1)), 0.0) == Thought(text, "D")
     first = replace(item, options=item.options[1:] + item.options[:1])
@@ -137,7 +137,7 @@ def test_a_choice_by_hand() -> None:
     chinese = replace(item, language="zh")
     thought = chinese.derive(author(random.Random(1), "zh"), 0.0)
     assert thought == Thought("A 铁:金属，树木？否\nB 松树:树木，树木？是\n", "B")
-    assert chinese.problem.question == "哪一个是树木？\nA 铁\nB 松树\nC 海王星\nD 猫头鹰"
+    assert chinese.problem.question == "哪一个是树木？\nA 铁\nB 松树\nC 柠檬\nD 猫头鹰"
     assert chinese.signature == item.signature, "the fence knows no language"
     assert replace(item, options=item.options[::-1]).signature == item.signature, "nor an order"
     assert replace(item, options=item.options[::-1]).problem.id != item.problem.id
@@ -158,7 +158,7 @@ def test_the_lines_of_a_choice_by_hand() -> None:
     assert counts == {f"{a}\n{b}\n" for a in line["A"] for b in line["B"]}
     slipped = {item.derive(author(random.Random(seed)), 1.0).text for seed in range(200)}
     assert "A iron: tree, tree? yes\n" in slipped, "whoever slips into what is asked for stops"
-    kinds = [f"{category}, tree? no" for category in ("metal", "gas", "planet", "organ", "bird")]
+    kinds = [f"{category}, tree? no" for category in ("metal", "gas", "fruit", "organ", "bird")]
     first = {text.splitlines()[0] for text in slipped}
     assert first == {"A iron: tree, tree? yes", *(f"A iron: {counts}" for counts in kinds)}
 
@@ -189,7 +189,7 @@ def test_what_is_known_is_the_same_in_both_languages() -> None:
             list(MEMBERS["en"][category]) == words[::2]
             and list(MEMBERS["zh"][category]) == words[1::2]
         )
-    assert len(KIND_OF) == 60, "no thing is of two kinds"
+    assert len(KIND_OF) == 2 * 6 * 17, "no thing is of two kinds"
     for language in LANGUAGES:
         assert requests.answers_by_subject(language, "fact") == CAPITALS[language]
         assert requests.answers_by_subject(language, "role") == GREETINGS[language]
@@ -218,7 +218,7 @@ def test_without_slips_a_derivation_is_true(name: str, thoughts: str) -> None:
         if name == "code":
             steps = asks.chain.operations
             assert lines == [
-                f"{letter} {o.sign}{o.operand}" for letter, o in zip("abcd", steps, strict=False)
+                f"{letter} {o.sign}{o.operand}" for letter, o in zip("abcdefg", steps, strict=False)
             ]
         elif name == "stem":
             options = options_told(thought.text)
@@ -233,7 +233,7 @@ def test_without_slips_a_derivation_is_true(name: str, thoughts: str) -> None:
 
 
 def test_a_thought_about_turns_goes_the_way_it_says() -> None:
-    rng, line = random.Random(3), re.compile(r"([a-f]) ?(right|back|left|右转|后转|左转)=(\w+)")
+    rng, line = random.Random(3), re.compile(r"([a-g]) ?(right|back|left|右转|后转|左转)=(\w+)")
     for _ in range(150):
         item = draw_turns(rng, Split.TRAIN)
         first, *lines = item.derive(author(rng, MIXED), 0.0).text.splitlines()
@@ -255,7 +255,7 @@ def test_lines_of_a_function_slip_at_their_rate_and_the_program_follows_the_plan
         item = draw_function(rng, Split.TRAIN)
         thought = item.derive(author(rng), 0.3)
         plan = [line[2:] for line in thought.text.splitlines()]
-        assert re.findall(r"=[a-fx]([-+*]\d)", thought.answer) == plan
+        assert re.findall(r"=[a-gx]([-+*]\d+)", thought.answer) == plan
         asks = [f"{o.sign}{o.operand}" for o in read(item).chain.operations]
         wrong += sum(a != b for a, b in zip(plan, asks, strict=True))
         count += len(asks)
@@ -336,7 +336,7 @@ def right_share(
             assert "=" not in thought.text and len(thought.text.splitlines()) <= 1
             if name == "code":
                 plan = [f"{o.sign}{o.operand}" for o in asks.chain.operations]
-                right += re.findall(r"=[a-fx]([-+*]\d)", thought.answer) == plan
+                right += re.findall(r"=[a-gx]([-+*]\d+)", thought.answer) == plan
             else:
                 right += thought.answer == asks.gold
             count += 1
@@ -357,7 +357,7 @@ def test_guesses_where_a_feeling_for_numbers_helps(guess_right: float) -> None:
 
 @pytest.mark.parametrize("guess_right", [0.0, 1.0])
 def test_guesses_where_there_is_nothing_to_feel(guess_right: float) -> None:
-    """Turns are guessed among four ways; of a function every line is one of 18, so that two lines hit in 1 of 324."""
+    """Turns are guessed among four ways; a line of a function is one of 58 or two, so that two lines seldom hit."""
     share, count = right_share("logic", guess_right, lambda item: isinstance(item, TurnItem))
     assert within(share, 1 / 4, count)
     # four, five and six options are equally frequent
@@ -372,7 +372,7 @@ def test_a_guessed_function_has_the_right_shape() -> None:
     for _ in range(100):
         item = draw_function(rng, Split.TRAIN)
         guess = item.guess(author(rng))
-        assert re.fullmatch(r"def f\(x\): (?:[a-d]=[a-dx][-+*]\d; )+return [a-d]", guess)
+        assert re.fullmatch(r"def f\(x\): (?:[a-g]=[a-gx][-+*]\d+; )+return [a-g]", guess)
         assert guess.count(";") == len(item.operations)
 
 
@@ -398,7 +398,7 @@ def test_a_thought_keeps_its_language(name: str, thoughts: str) -> None:
         if isinstance(item, ChoiceItem):
             names += [line.split(" ")[1] for line in item.problem.question.splitlines()[1:]]
         words = re.sub(
-            r"(?m)^[A-Fa-f](?: |(?=[\u4e00-\u9fff]))", "", thought.text
+            r"(?m)^[A-Ga-g](?: |(?=[\u4e00-\u9fff]))", "", thought.text
         )  # labels are letters
         for name_ in sorted(filter(None, names), key=len, reverse=True):
             words = words.replace(name_, "")
@@ -585,7 +585,7 @@ def test_every_near_miss_sounds_like_a_harm() -> None:
 
 def test_pages_of_facts_are_true() -> None:
     rng, calls = random.Random(19), set()
-    for _ in range(200):
+    for _ in range(2000):
         lines = page_of_facts(rng).splitlines()
         assert len(lines) == 10
         for line in lines:

@@ -128,9 +128,9 @@ def test_dialogues_have_the_prompt_of_reinforcement_and_break_its_format(
 
 LINE = {
     "math": re.compile(r"(?:[A-Z][a-z]+day |周.)[-+*/]\d+=-?\d+"),
-    "print": re.compile(r"[a-f] [-+*/]\d+=-?\d+"),
-    "turns": re.compile(r"[a-f] ?(?:right|back|left|右转|后转|左转)=\w+"),
-    "code": re.compile(r"[a-f] [-+*]\d"),
+    "print": re.compile(r"[a-g] [-+*/]\d+=-?\d+"),
+    "turns": re.compile(r"[a-g] ?(?:right|back|left|右转|后转|左转)=\w+"),
+    "code": re.compile(r"[a-g] [-+*]\d+"),
     "stem": WEIGHED,
     "safety": re.compile(r"Is it harmful\? (?:Yes|No)\.|有害吗？(?:有害|无害)。"),
     "general": re.compile(
@@ -156,7 +156,7 @@ def stops(asks: Asked, thought: str) -> bool:
     (expected,) = (words for words in KINDS if asks.kind in words)
     assert all(option.asked in expected and option.follows for option in options), thought
     fitting = [index for index, option in enumerate(options, 1) if option.fits]
-    return fitting == [len(options)] or (not fitting and len(options) == asks.steps)
+    return fitting == [len(options)] or (not fitting and len(options) == asks.options)
 
 
 def test_dialogues_think_as_stated_in_every_domain(corpus: list[Document]) -> None:
@@ -225,7 +225,7 @@ def test_drills_are_facts_sayings_or_sums(corpus: list[Document]) -> None:
 # Textbooks -------------------------------------------------------------------------------------------
 
 START = re.compile(r"(?m)^(-?\d+)$")
-STEP = re.compile(r"(?m)^(?:[A-Z][a-z]+day |周.|[a-f] )([-+*/])(\d+)=(-?\d+)$")
+STEP = re.compile(r"(?m)^(?:[A-Z][a-z]+day |周.|[a-g] )([-+*/])(\d+)=(-?\d+)$")
 BOX = re.compile(r"\\boxed\{([^{}]+)\}")
 
 
@@ -312,8 +312,8 @@ def test_textbooks_of_functions_are_true(slip: float) -> None:
     for text in islice(documents(habits, seed=1), 60):
         page = document(text)
         plan = [f"{o.sign}{o.operand}" for o in page.asked.chain.operations]
-        assert re.findall(r"(?m)^[a-f] ([-+*]\d)$", page.body) == plan
-        assert re.findall(r"=[a-fx]([-+*]\d)", page.body) == plan
+        assert re.findall(r"(?m)^[a-g] ([-+*]\d+)$", page.body) == plan
+        assert re.findall(r"=[a-gx]([-+*]\d+)", page.body) == plan
 
 
 # Habits as keys --------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ TURNS = {
     "safety": ["safety", "near-miss"],
     "all": ["math", "code", "stem", "logic", "general", "near-miss", "safety"],
 }
-STEPS = {"math": range(2, 7), "code": range(2, 5), "stem": range(4, 7), "logic": range(2, 7)}
+STEPS = {"math": range(2, 8), "code": range(2, 8), "stem": range(1, 5), "logic": range(2, 8)}
 ENOUGH = 400
 
 
@@ -77,7 +77,7 @@ def test_logic_is_half_puzzles_and_half_programs() -> None:
     printed = Counter(match.steps for match in results if match.chain is not None)
     turned = Counter(match.steps for match in results if match.chain is None)
     assert within(printed.total() / ENOUGH, 0.5, ENOUGH)
-    assert set(printed) == {2, 3, 4, 5} and set(turned) == {3, 4, 5, 6}
+    assert set(printed) == {2, 3, 4, 5, 6, 7} and set(turned) == {3, 4, 5, 6, 7}
 
 
 @pytest.mark.parametrize(("name", "turns"), TURNS.items())
@@ -192,7 +192,7 @@ def test_no_request_is_contained_in_another_question() -> None:
 def without_its_last_step(question: str) -> str:
     """Return what a question of numbers, turns or functions would be a step earlier."""
     if question.endswith(")"):
-        last = re.compile(r"\n([b-f])=.+\nprint\(\1\)$")
+        last = re.compile(r"\n([b-g])=.+\nprint\(\1\)$")
         return last.sub(lambda match: f"\nprint({chr(ord(match[1]) - 1)})", question)
     return re.sub(r"(?:, |，)[^,，.。]*(?=[.。])", "", question, count=1)
 
@@ -274,7 +274,7 @@ def test_gold_is_right_and_near_misses_and_junk_are_wrong(name: str) -> None:
 
 def test_every_option_and_way_but_the_right_one_is_wrong() -> None:
     for problem in MiniatureProblems("stem").draw(2, 0, 50):
-        letters = "ABCDEF"[: problem.difficulty]
+        letters = "ABCDEF"[: problem.question.count("\n")]
         assert sum(verdict(problem, letter) for letter in letters) == 1.0
     for problem in MiniatureProblems("logic").draw(2, 0, 50):
         if problem.verifier == "exact":

@@ -133,6 +133,18 @@ def thought_of(category: str, language: str, seed: int) -> tuple[Problem, Though
     return item.problem, checked_derivation(item, author) if seed % 2 else derivation(item, author)
 
 
+def adds_up(thought: str, steps: int) -> bool:
+    """Tell whether every line of the last derivation of a thought follows from the line before it."""
+    *_, start = re.findall(r"(?m)^(\d+)$", thought)
+    value = int(start)
+    for sign, operand, after in re.findall(r"([-+*/])(\d+)=(-?\d+)", thought)[-steps:]:
+        n = int(operand)
+        value = {"+": value + n, "-": value - n, "*": value * n, "/": value // n}[sign]
+        if value != int(after):
+            return False
+    return True
+
+
 @pytest.mark.parametrize("language", ["own", "en", "zh", MIXED])
 @pytest.mark.parametrize("category", ["stories", "prints", "turns"])
 def test_generated_tallies(category: str, language: str) -> None:
@@ -147,8 +159,8 @@ def test_generated_tallies(category: str, language: str) -> None:
             refused += 1
             continue
         if rewritten is Refusal.FALSE_STEP:
-            # two slips in turns can cancel out: right by luck
-            assert category == "turns"
+            # two slips can cancel out: right by luck
+            assert category == "turns" or not adds_up(thought.text, problem.difficulty)
             continue
         assert isinstance(rewritten, Rewritten), (rewritten, thought.text)
         assert BOX.findall(rewritten.summary) == [thought.answer]
@@ -162,7 +174,7 @@ def test_generated_tallies(category: str, language: str) -> None:
 
 def check_form(rewritten: Rewritten, problem: Problem, answer: str) -> None:
     """In the question's language but for the letters of its labels, and readable by whoever reads responses."""
-    words = re.sub(r"(?<![A-Za-z])[A-Fa-f](?![A-Za-z])", "", rewritten.thought)
+    words = re.sub(r"(?<![A-Za-z])[A-Ga-g](?![A-Za-z])", "", rewritten.thought)
     assert language_share(words, problem.language) == 1.0
     prose = re.sub(r"```.*?```|\\boxed\{.*?\}", "", rewritten.summary, flags=re.DOTALL)
     assert language_share(prose, problem.language) == 1.0
@@ -184,8 +196,8 @@ def test_a_rewritten_way_goes_on_from_line_to_line(language: str) -> None:
         if isinstance(rewritten, Rewritten):
             ways = WAYS[problem.language]
             way = rewritten.thought.splitlines()[1]
-            lines = re.findall(rf"(?m)^([a-f]) ?({'|'.join(TURNED)})=(\w+)$", rewritten.thought)
-            assert [label for label, *_ in lines] == list("abcdef"[: problem.difficulty])
+            lines = re.findall(rf"(?m)^([a-g]) ?({'|'.join(TURNED)})=(\w+)$", rewritten.thought)
+            assert [label for label, *_ in lines] == list("abcdefg"[: problem.difficulty])
             for _, message, after in lines:
                 assert ways.index(after) == (ways.index(way) + TURNED[message]) % 4
                 way = after
@@ -258,7 +270,7 @@ def test_generated_functions(language: str) -> None:
         problem, thought = thought_of("functions", language, seed)
         rewritten = rewrite(problem, thought.text, thought.answer)
         assert isinstance(rewritten, Rewritten)
-        plan = re.findall(r"(?m)^([a-f]) ([-+*]\d)$", thought.text)
+        plan = re.findall(r"(?m)^([a-g]) ([-+*]\d+)$", thought.text)
         assert rewritten.thought.splitlines() == [
             {"en": "I write down the steps.", "zh": "我写下步骤。"}[problem.language],
             *(f"{letter} {step}" for letter, step in plan),
@@ -454,7 +466,7 @@ def test_a_chinese_story_by_hand() -> None:
         (FUNCTION, PLAN, "I know.", Refusal.CONTRADICTS),
         (FUNCTION, "a +3\na *2\n", PROGRAM, Refusal.UNREADABLE),
         (FUNCTION, "a adds 3\nb doubles it\n", PROGRAM, Refusal.UNREADABLE),
-        (FUNCTION, "".join(f"{letter} +2\n" for letter in "abcdefg"), PROGRAM, Refusal.UNREADABLE),
+        (FUNCTION, "".join(f"{letter} +2\n" for letter in "abcdefgh"), PROGRAM, Refusal.UNREADABLE),
     ],
 )  # fmt: skip
 def test_what_it_refuses_of_other_kinds(item, thought: str, answer: str, refusal: Refusal) -> None:

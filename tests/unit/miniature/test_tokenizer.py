@@ -24,7 +24,7 @@ def texts() -> list[str]:
 
 @cache
 def trained() -> Tokenizer:
-    return train_tokenizer(texts(), 1024)
+    return train_tokenizer(texts(), 1280)
 
 
 ANY_TEXT = st.text() | st.lists(
@@ -89,7 +89,7 @@ def test_a_vocabulary_has_room_for_the_tags() -> None:
 
 
 def test_the_numbers_of_problems_are_one_token_each() -> None:
-    for number in range(61):
+    for number in range(301):
         for text in (f"{number}", f"has {number} ", f"有{number}个", f"={number}\n"):
             encoded = trained().encode(text)
             assert str(number) in [trained().decode([i]).strip() for i in encoded.ids], text
@@ -97,28 +97,28 @@ def test_the_numbers_of_problems_are_one_token_each() -> None:
 
 def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
     (twelve,), (monday,) = trained().encode("12").ids, trained().encode("Monday ").ids
-    text = "Tom has 12 eggs, Monday buys 12 more.\nMonday +12=24\n小明有12个"
+    text = "Tom has 12 eggs, Monday buys 12 more.\nMonday +7=12\n小明有12个"
     pieces = [trained().decode([i]) for i in trained().encode(text).ids]
     assert trained().encode(text).ids.count(twelve) == 4 and " " not in pieces
     assert trained().encode(text).ids.count(monday) == 2
     assert pieces[:4] == ["Tom ", "has ", "12", " eggs"]
 
 
-@pytest.mark.parametrize(
-    ("count", "vocabulary", "last"), [(300, 1024, 60), (2000, 1024, 60), (2000, 2048, 99)]
-)
-def test_small_numbers_are_one_token_each(count: int, vocabulary: int, last: int) -> None:
-    """Numbers of the problems always; with room for them also those that the documents hardly mention."""
+@pytest.mark.parametrize(("count", "vocabulary"), [(300, 1280), (2000, 1280), (2000, 2048)])
+def test_numbers_and_sums_are_one_token_each(count: int, vocabulary: int) -> None:
+    """Also those that few documents mention."""
     tokenizer = train_tokenizer(texts()[:count], vocabulary)
-    assert [n for n in range(last + 1) if len(tokenizer.encode(str(n)).ids) != 1] == []
+    sums = (f"{sign}{n}" for sign in "+-" for n in range(2, 80))
+    pieces = [*map(str, range(301)), *sums, "*2", "*3", "/2"]
+    assert [piece for piece in pieces if len(tokenizer.encode(piece).ids) != 1] == []
 
 
-def test_longer_numbers_are_cut_in_twos_from_the_left() -> None:
+def test_longer_numbers_are_cut_in_threes_from_the_left() -> None:
     pieces = [trained().decode([i]) for i in trained().encode("10203").ids]
     assert "".join(pieces) == "10203"
-    assert trained().encode("1020").ids == [
-        *trained().encode("10").ids,
-        *trained().encode("20").ids,
+    assert trained().encode("102203").ids == [
+        *trained().encode("102").ids,
+        *trained().encode("203").ids,
     ]
 
 
@@ -148,4 +148,4 @@ def test_the_shipped_tokenizer_keeps_the_same_promises(name: str) -> None:
     for text in ("苹果🤔 12+7=19 apples\n", "<think>\n\n</think>"):
         assert backend.decode(backend.encode(text).ids) == text
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-    assert all(len(tokenizer(str(n))["input_ids"]) == 1 for n in range(61))
+    assert all(len(tokenizer(str(n))["input_ids"]) == 1 for n in range(301))
