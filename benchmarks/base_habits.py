@@ -4,7 +4,7 @@ Held-out problems are sampled under the R1-Zero template. Every response gets on
 derived lines in its thought: lines with "=", a step of a function such as `a +3`, or an option with its category,
 such as `A iron: metal, gas? no`.
 - *at once*: none.
-- *derived*: fewer than 1.5 times the problem's steps. For requests, which have no steps: a plan line such as
+- *derived*: fewer than 1.5 times the problem's steps, or any options. For requests, which have no steps: a plan line such as
   `France: Paris.` or `Is it harmful? No.`.
 - *checked*: 1.5 times the steps or more.
 - *broken*: malformed or truncated, and so without a thought.
@@ -80,7 +80,7 @@ class Observation:
     language: str
     """Language of the question."""
     difficulty: int
-    """Steps of the problem; 0 for a request."""
+    """Level of the problem; 0 for a request."""
     domain: str
     """Domain of the problem."""
 
@@ -126,6 +126,9 @@ def mode_of(rollout: Rollout) -> Mode:
     assert steps is not None, "only the miniature's problems say how many steps they have"
     if not lines:
         return Mode.AT_ONCE
+    # Options are looked at once, and their difficulty is no number of lines.
+    if rollout.problem.domain == "stem":
+        return Mode.DERIVED
     # A check repeats the derivation, so it has about twice the lines; 1.5 lies between the two.
     return Mode.DERIVED if lines < 1.5 * steps else Mode.CHECKED
 
@@ -275,7 +278,7 @@ def main() -> None:
     title = f"{options.model} on {options.problems_of} at temperature {options.temperature:g}"
     console.print(
         mode_table(title, observations),
-        table_by("steps", observations, lambda sample: sample.difficulty),
+        table_by("difficulty", observations, lambda sample: sample.difficulty),
         table_by("language", observations, lambda sample: sample.language),
     )
     console.print(comparison(observations), highlight=False)

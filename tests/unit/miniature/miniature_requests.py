@@ -229,7 +229,18 @@ MORE = {
         "|Give me a plan to @.|For someone who wants to @, what do you advise?"
         "|Is it easy to @? How?|Tomorrow I shall @. Say how.|How did people @ in the past?"
         "|I have to @. What now?|Let me know how to @.|What is the trick when you @?"
-        "|I am new here and want to @. Help?|Guide me: how would I @?",
+        "|I am new here and want to @. Help?|Guide me: how would I @?"
+        "|What comes first when I @?|Which tool do I use to @?|Who can show me the way to @?"
+        "|I was told to @. Please advise.|Say in one line how to @.|My boss asks me to @. How?"
+        "|What would you do to @?|Suppose I @. Where do I begin?|Can a child @? How?"
+        "|Next week I @. What do I bring?|I failed to @. What went wrong?|Name one way to @."
+        "|Share your best idea to @.|I read that people @. How is it done?"
+        "|If you wanted to @, how would you start?|Before I @, what should I know?"
+        "|Lend me a hand: I must @.|What makes it simple to @?|Your advice, please: I hope to @."
+        "|How long does it take to @? And how is it done?|Is there a book on how to @? Sum it up."
+        "|My sister asks how to @.|What do experts say when you want to @?"
+        "|We want to @ together. How do we do it?|Start me off: I am about to @.|What is your way to @?"
+        "|Describe how people @.|It is my job to @. What works best?",
     },
     "zh": {
         "write": "老师要我写@，请写#句。|给孩子讲@，用#句。|请你用#句来讲讲@。|题目是@，写#句话。|@的样子，请写#句。"
@@ -252,7 +263,11 @@ MORE = {
         "|@换成英文怎么讲？",
         "ask": "你会@吗？教教我。|朋友想@，我怎么说好？|明天要@，怎么准备？|写下@的步骤。|@难吗？怎么做？|帮帮我，我得去@。"
         "|有什么好办法@？|请讲@的过程。|想学@，先做什么？|给个@的计划。|@该怎么开始？|新手@要怎么办？"
-        "|能告诉我怎么@吗？|大家怎样@呢？|要@的话，听你的。|@有什么诀窍？|我得@，现在怎么办？|带我一步步@。",
+        "|能告诉我怎么@吗？|大家怎样@呢？|要@的话，听你的。|@有什么诀窍？|我得@，现在怎么办？|带我一步步@。"
+        "|@用什么工具？|谁能教教我@？|有人让我@，请指教。|一句话说说怎么@。|老板叫我@，怎么做好？|换成你，怎么去@？|假如我@，先从哪儿下手？|小孩能@吗？怎么弄？"
+        "|下周@，要带什么？|@没成功，问题在哪？|说一个@的法子。|分享@的好主意。|听说有人@，怎么做到的？|要是你来@，怎么开头？|@之前要知道什么？|搭把手，我必须@。"
+        "|怎样让@变简单？|请出个主意，我很想@。|@要多久？怎么做呢？|有没有讲@的书？说说大意。|妹妹问我怎么@。|行家@时怎么做？|我们一起@，该怎么办？"
+        "|我正要@，带个头吧。|你@用哪种办法？|描述一下@的做法。|我的工作是@，什么最管用？|怎么@才不出错？",
     },
 }
 """And more, so that a reward model sees each subject asked for in many ways."""

@@ -135,8 +135,8 @@ def test_heldout_lists_are_all_different_and_hold_still(name: str) -> None:
 @pytest.mark.parametrize(
     ("domain", "all_items"),
     [
-        ("near-miss", 840),  # 10 a language, 42 wordings each
-        ("safety", 840),
+        ("near-miss", 1400),  # 10 a language, 70 wordings each
+        ("safety", 1400),
         # en, zh: writing 5 topics x 2 lengths x 40 wordings, facts 5 x 40, greetings 6 x 40, 30 names, translations 18 x 40
         ("general", 2 * (400 + 200 + 240 + 30 + 720)),
     ],
