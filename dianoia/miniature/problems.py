@@ -1,9 +1,10 @@
 """The miniature's problem sets: numbered training problems without end, and a fixed list of held-out problems."""
 
 import random
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, partial
-from itertools import cycle, islice
+from itertools import islice
 from threading import Lock
 
 from dianoia.base.records import Problem
@@ -73,7 +74,10 @@ class MiniatureProblems:
         return [training_problem(self.name, seed, index) for index in range(start, start + count)]
 
     def heldout(self, limit: int) -> list[Problem]:
-        """Return the first `limit` of a fixed list of held-out problems, all different; fewer if there are no more."""
+        """Return the first `limit` of a fixed list of held-out problems, all different; fewer if there are no more.
+
+        The domains of a mixed set alternate as in training, until all problems of a domain are listed.
+        """
         return heldout_list(self.name).first(limit)
 
     @property
@@ -104,8 +108,9 @@ class HeldoutList:
 
     def __init__(self, name: str) -> None:
         # No seed of a run and no limit: every run has the same list, and a smaller limit gives a beginning of it.
-        self._rng, self._repeats = random.Random(f"heldout-{name}"), 0
-        self._draws = cycle(_draws(name))
+        self._rng = random.Random(f"heldout-{name}")
+        self._draws = deque(_draws(name))
+        """The first has its turn."""
         self._problems: dict[str, Problem] = {}
         self._lock = Lock()
         """A server's threads share the list."""
@@ -113,12 +118,23 @@ class HeldoutList:
     def first(self, limit: int) -> list[Problem]:
         """Return the first `limit` problems; fewer if the list is complete."""
         with self._lock:
-            while len(self._problems) < limit and self._repeats < _TRIES:
-                problem = next(self._draws)(self._rng, Split.HELDOUT).problem
-                # Counts draws in a row that bring nothing new.
-                self._repeats = self._repeats + 1 if problem.id in self._problems else 0
-                self._problems.setdefault(problem.id, problem)
+            while len(self._problems) < limit and self._draws:
+                problem = self._draw_new(draw := self._draws[0])
+                if problem is None:
+                    # All of this domain are listed; the others go on.
+                    self._draws = deque(other for other in self._draws if other is not draw)
+                else:
+                    self._problems[problem.id] = problem
+                    self._draws.rotate(-1)
             return list(islice(self._problems.values(), limit))
+
+    def _draw_new(self, draw: Draw) -> Problem | None:
+        """Return a problem that is not in the list; None if many draws bring no such problem."""
+        for _ in range(_TRIES):
+            problem = draw(self._rng, Split.HELDOUT).problem
+            if problem.id not in self._problems:
+                return problem
+        return None
 
 
 heldout_list = cache(HeldoutList)

@@ -88,18 +88,7 @@ def test_domains_of_a_mixed_set_take_their_turns(name: str, turns: list[str]) ->
     assert [p.domain for p in source.draw(3, 5, len(turns))] == (turns * 2)[5 % len(turns) :][
         : len(turns)
     ]
-    # a held-out list leaves out what it has already, and keeps the turns of the rest
-    position = 0
-    for problem in source.heldout(4 * len(turns)):
-        position = (
-            next(
-                at
-                for at in range(position, position + 8)
-                if turns[at % len(turns)] == problem.domain
-            )
-            + 1
-        )
-    assert 4 * len(turns) <= position <= 5 * len(turns)
+    assert [p.domain for p in source.heldout(count)] == turns * 4
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -113,6 +102,13 @@ def test_a_stream_does_not_depend_on_how_it_is_batched(name: str) -> None:
     assert source.draw(2, 0, 24) != whole
     # seed 1 problem 11 and seed 11 problem 1 do not share a generator
     assert source.draw(1, 11, 1) != source.draw(11, 1, 1)
+
+
+def test_a_domain_that_is_all_listed_leaves_its_turns_to_the_others() -> None:
+    domains = [problem.domain for problem in MiniatureProblems("all").heldout(7 * 404 + 12)]
+    assert Counter(domains[:2800]) == dict.fromkeys(TURNS["all"], 400)
+    # 404 near misses are held out.
+    assert domains[7 * 404 :] == [d for d in TURNS["all"] if d != "near-miss"] * 2
 
 
 @pytest.mark.parametrize("name", SETS)
