@@ -130,14 +130,15 @@ class Commands:
             "thoughts are folded" if self.display.folded else "thoughts are shown, dimmed"
         )
 
-    def examples(self, _argument: str) -> None:
-        """Show questions of the miniature, other ones each time."""
+    def examples(self, argument: str) -> None:
+        """Show questions of the miniature, other ones each time; a number says how difficult."""
         if not is_of_miniature(self.conversation.model.checkpoint.source):
             self.display.note(
                 f"{self.conversation.model.name} is no model of the miniature, so there are no examples; ask anything"
             )
             return
-        for question in example_questions(self._offered):
+        difficulty = _level(argument) if argument else None
+        for question in example_questions(self._offered, difficulty=difficulty):
             self.display.console.print(
                 printable(question), style="cyan", markup=False, highlight=False
             )
@@ -165,10 +166,25 @@ class Commands:
         return find_checkpoint(f"{run}:{text}" if text in (*names, *aliases) else text)
 
 
-def example_questions(start: int, language: str = "en") -> list[str]:
-    """Return a few questions of the miniature from number `start` on, of many kinds."""
-    questions = [item.question for item in examples() if item.language == language]
+def example_questions(
+    start: int, language: str = "en", difficulty: int | None = None
+) -> list[str]:
+    """Return a few questions of the miniature from number `start` on, of many kinds, or those of one level of difficulty."""
+    questions = [
+        item.question
+        for item in examples()
+        if item.language == language and difficulty in (None, item.difficulty)
+    ]
     return [questions[(start + index) % len(questions)] for index in range(_SHOWN_EXAMPLES)]
+
+
+def _level(text: str) -> int:
+    levels = sorted({item.difficulty for item in examples() if item.difficulty is not None})
+    if text not in map(str, levels):
+        raise ConfigError(
+            f"/examples {text}: the miniature's levels of difficulty are {levels[0]} to {levels[-1]}"
+        )
+    return int(text)
 
 
 def _shown(value: object) -> str:
@@ -194,7 +210,7 @@ COMMANDS = {
         Command("/model NAME", "ask another checkpoint of the run, or any model", Commands.model),
         Command("/set NAME=VALUE", "temperature, top_p, top_k, max_tokens, seed, history", Commands.set),
         Command("/think", "fold thoughts to a line, or show them", Commands.think),
-        Command("/examples", "questions of the miniature", Commands.examples),
+        Command("/examples [LEVEL]", "questions of the miniature, of a level from 1 to 7", Commands.examples),
         Command("/regenerate", "answer the last question again", Commands.regenerate),
         Command("/quit", "end", Commands.quit),
     )

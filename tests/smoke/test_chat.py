@@ -153,6 +153,10 @@ def test_commands_and_pastes(terminal: Terminal, tmp_path: Path) -> None:
     assert "expected: D" in (second := terminal.read_until("\n> ")) or "✓ right" in second
     terminal.type("/examples\r")
     assert "Which way now?" in terminal.read_until("\n> ")
+    terminal.type("/examples 7\r")
+    assert "Sunday" in terminal.read_until("\n> ")
+    terminal.type("/examples 8\r")
+    assert "the miniature's levels of difficulty are 1 to 7" in terminal.read_until("\n> ")
     terminal.type("/think\r")
     assert "folded" in terminal.read_until("\n> ")
     terminal.type("/regenerate\r")

@@ -467,7 +467,7 @@
     const shown = Array.from({ length: Math.min(SHOWN_EXAMPLES, fitting.length) }, (_, index) => fitting[(firstExample + index) % fitting.length]);
     $("others").hidden = fitting.length <= SHOWN_EXAMPLES;
     $("example-list").replaceChildren(...shown.map((item) => element("li", {},
-      element("button", { type: "button", lang: item.language, onclick: () => { $("question").focus({ preventScroll: true }); ask(item.question); } }, element("small", { lang: "en" }, item.kind), element("span", {}, item.question)))));
+      element("button", { type: "button", lang: item.language, onclick: () => { $("question").focus({ preventScroll: true }); ask(item.question); } }, element("small", { lang: "en" }, item.difficulty === null ? item.kind : `${item.kind}, level ${item.difficulty}`), element("span", {}, item.question)))));
   }
 
   /** Ask the first example that the conversation has not had. */
