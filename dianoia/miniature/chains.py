@@ -18,11 +18,11 @@ from enum import StrEnum
 
 STEPS = range(2, 8)
 """Numbers of operations in a chain or a function: the difficulties."""
-_LARGEST = {2: 60, 3: 90, 4: 130, 5: 180, 6: 240, 7: 300}
+_LARGEST = {2: 60, 3: 100, 4: 150, 5: 200, 6: 300, 7: 400}
 """Every value of a chain lies in 1 to this, by the number of steps."""
 LARGEST = max(_LARGEST.values())
 SMALLEST_OPERAND = 2
-_LARGEST_OPERAND = {2: 9, 3: 19, 4: 29, 5: 39, 6: 59, 7: 79}
+_LARGEST_OPERAND = {2: 9, 3: 19, 4: 29, 5: 49, 6: 69, 7: 99}
 """The largest number that a step adds or takes away, by the number of steps."""
 LARGEST_OPERAND = max(_LARGEST_OPERAND.values())
 TWO_DIGITS = 0.5

@@ -24,7 +24,7 @@ from dianoia.tasks.catalog import VERIFIERS
 from tests.unit.miniature.miniature_readers import chains_told, result, within
 
 MATH = MiniatureProblems("math")
-BOUNDS = {2: (60, 9), 3: (90, 19), 4: (130, 29), 5: (180, 39), 6: (240, 59), 7: (300, 79)}
+BOUNDS = {2: (60, 9), 3: (100, 19), 4: (150, 29), 5: (200, 49), 6: (300, 69), 7: (400, 99)}
 """The largest value and the largest operand by the number of steps, written down a second time."""
 
 

@@ -148,7 +148,7 @@ def test_drills_are_true_sums(texts: list[str]) -> None:
             a, b, c = int(before), int(operand), int(after)
             assert c == {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[sign]
             values.add(a)
-    assert values <= set(range(1, 301))
+    assert values <= set(range(1, 401))
     assert values >= set(range(1, 61)), "every small value is drilled"
 
 

@@ -89,7 +89,7 @@ def test_a_vocabulary_has_room_for_the_tags() -> None:
 
 
 def test_the_numbers_of_problems_are_one_token_each() -> None:
-    for number in range(301):
+    for number in range(401):
         for text in (f"{number}", f"has {number} ", f"有{number}个", f"={number}\n"):
             encoded = trained().encode(text)
             assert str(number) in [trained().decode([i]).strip() for i in encoded.ids], text
@@ -108,8 +108,8 @@ def test_a_number_and_a_day_look_the_same_wherever_they_stand() -> None:
 def test_numbers_and_sums_are_one_token_each(count: int, vocabulary: int) -> None:
     """Also those that few documents mention."""
     tokenizer = train_tokenizer(texts()[:count], vocabulary)
-    sums = (f"{sign}{n}" for sign in "+-" for n in range(2, 80))
-    pieces = [*map(str, range(301)), *sums, "*2", "*3", "/2"]
+    sums = (f"{sign}{n}" for sign in "+-" for n in range(2, 100))
+    pieces = [*map(str, range(401)), *sums, "*2", "*3", "/2"]
     assert [piece for piece in pieces if len(tokenizer.encode(piece).ids) != 1] == []
 
 
@@ -148,4 +148,4 @@ def test_the_shipped_tokenizer_keeps_the_same_promises(name: str) -> None:
     for text in ("苹果🤔 12+7=19 apples\n", "<think>\n\n</think>"):
         assert backend.decode(backend.encode(text).ids) == text
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
-    assert all(len(tokenizer(str(n))["input_ids"]) == 1 for n in range(301))
+    assert all(len(tokenizer(str(n))["input_ids"]) == 1 for n in range(401))
