@@ -52,8 +52,8 @@ class RewardModelStage(Settings):
     None is imposed at scoring."""
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
     """Padded positions of one forward pass, at most 3,072 on a CPU; changes memory and speed, never the result."""
-    autocast: Literal["none", "bfloat16"] = "none"
-    """`"bfloat16"` for matrix products."""
+    autocast: Literal["none", "bfloat16", "auto"] = "none"
+    """`bfloat16` for the matrix products; `auto`: where the device has instructions for it."""
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""

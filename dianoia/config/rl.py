@@ -155,8 +155,9 @@ class RLStage(Settings):
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
     """Positions, padding included, in one forward pass: memory and speed, never the result. On a CPU, where prompts
     are shared, at most `CPU_TOKENS` of learner.py."""
-    autocast: Literal["none", "bfloat16"] = "none"
-    """`bfloat16` runs the model's matrix products in bfloat16; weights, logits and log-softmax stay float32."""
+    autocast: Literal["none", "bfloat16", "auto"] = "none"
+    """`bfloat16` runs the model's matrix products in bfloat16; weights, logits and log-softmax stay float32. `auto`: where the
+    device has instructions for it, so that machines with and without them give different results."""
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""

@@ -65,8 +65,8 @@ class SFTStage(Settings):
     tokens_per_micro_batch: int = Field(default=16384, ge=64)
     """Tokens of a packed row, one forward pass; at least `max_length`. Changes memory and speed, never the result.
     On a CPU at most 1,024 are used, or one longer sample."""
-    autocast: Literal["none", "bfloat16"] = "none"
-    """`bfloat16` for the matrix products."""
+    autocast: Literal["none", "bfloat16", "auto"] = "none"
+    """`bfloat16` for the matrix products; `auto`: where the device has instructions for it."""
     recompute: bool = False
     """Keep only the input of each layer for the backward pass and compute the rest again there: a third more work, a
     fraction of the memory, the same result."""

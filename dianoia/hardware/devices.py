@@ -4,10 +4,11 @@ import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 import torch
 
-from dianoia.hardware.machine import thread_count
+from dianoia.hardware.machine import has_bfloat16, thread_count
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`."""
@@ -82,6 +83,19 @@ def use_deterministic_kernels(device: torch.device) -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     # All memory is written before it is read here, so filling it would only cost time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def resolve_autocast(
+    setting: Literal["none", "bfloat16", "auto"], device: torch.device
+) -> Literal["none", "bfloat16"]:
+    """Return what `auto` means on a device: bfloat16 where it has instructions for such products."""
+    if setting != "auto":
+        return setting
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = has_bfloat16()
+    return "bfloat16" if native else "none"
 
 
 @contextmanager

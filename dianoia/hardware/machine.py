@@ -92,7 +92,7 @@ def this_machine(threads: int) -> Machine:
     if gpu is None:
         workers = thread_count(threads)
         rate = workers * multiply_rate()
-        bfloat16 = rate * (_CPU_BFLOAT16 if _has_bfloat16() else 1.0)
+        bfloat16 = rate * (_CPU_BFLOAT16 if has_bfloat16() else 1.0)
         return Machine(CPU_NAME, main_memory(), workers, rate, bfloat16, None)
     name, memory = gpu
     # an unknown GPU counts as a slow one
@@ -175,7 +175,7 @@ def address_limit() -> float:
     return inf if limit == resource.RLIM_INFINITY else float(limit)
 
 
-def _has_bfloat16() -> bool:
+def has_bfloat16() -> bool:
     """Return True if the CPU's flags name instructions for bfloat16 products; False if the system lists no flags."""
     try:
         words = _CPU_INFO.read_text(encoding="utf-8", errors="replace").split()

@@ -189,7 +189,7 @@ def _micro_batch(stage: RLStage, machine: Machine, layout: Layout) -> Pass:
     replicas = machine.workers * layout.ranks
     rows_per_replica = -(-stage.rollout_size // stage.minibatches // replicas)
     rows = max(1, min(budget // row, rows_per_replica))
-    autocast = stage.autocast == "bfloat16"
+    autocast = stage.autocast != "none"
     return Pass(rows * row, rows * longest, autocast, stage.recompute, shared_prompts=True)
 
 
@@ -213,7 +213,7 @@ def _supervision(
         texts = 2 if isinstance(stage, RewardModelStage) and stage.objective == "pairwise" else 1
         tokens = max(budget, text * texts)
         scored = tokens if isinstance(stage, SFTStage) else 0  # a reward model has no logits
-        autocast = stage.autocast == "bfloat16"
+        autocast = stage.autocast != "none"
         batch, replicas = Pass(tokens, scored, autocast, stage.recompute), machine.workers
     models, libraries = _trained_model(lora, size, layout), {"libraries": _LIBRARIES}
     training = _training(size, machine, batch, lora, layout, replicas)

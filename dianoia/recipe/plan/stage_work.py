@@ -161,7 +161,7 @@ def _fine_tuning(stage: SFTStage, size: Size, recipe: Recipe) -> StageWork:
     survey = survey_datasets(stage, template, {*recipe.stages, *missing})
     amounts = estimate_amounts(stage, survey, recipe.seed)
     # Recomputing activations costs one more forward pass.
-    passes, autocast = _TRAINING_PASSES + stage.recompute, stage.autocast == "bfloat16"
+    passes, autocast = _TRAINING_PASSES + stage.recompute, stage.autocast != "none"
     epochs = plural(stage.epochs, "epoch")
     # data sets that are files
     description = (
@@ -271,7 +271,7 @@ def _reinforcement(
     # extra forward passes: the reference's, the value model's for its values, the learner's for its own pi_old
     extra = (algorithm.kl_coefficient > 0) + ppo + (algorithm.importance_cap is not None)
     passes = extra + (_TRAINING_PASSES + stage.recompute) * (1 + ppo)
-    autocast = stage.autocast == "bfloat16"
+    autocast = stage.autocast != "none"
     texts = Texts(completions, FILLED * longest, prompts, prompt)
     trained = training_work(size, texts, passes, autocast)
     return StageWork(
@@ -550,4 +550,4 @@ def _reward_model_training(stage: RewardModelStage, size: Size, texts: Texts) ->
     """Return the work of all epochs over `texts`."""
     epochs = replace(texts, count=stage.epochs * texts.count, prompts=stage.epochs * texts.prompts)
     passes = _TRAINING_PASSES + stage.recompute
-    return training_work(size, epochs, passes, stage.autocast == "bfloat16", False)
+    return training_work(size, epochs, passes, stage.autocast != "none", False)

@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system."""
+"""Freed memory goes back to the system; `auto` is what a device can do."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dianoia.hardware.devices import return_freed_memory
+from dianoia.hardware import machine
+from dianoia.hardware.devices import resolve_autocast, return_freed_memory
 from tests.rank_processes import run_ranks
 
 BLOCKS, NUMBERS = 20, 2**20
@@ -36,3 +37,15 @@ def rest_of_freed_blocks() -> float:
 def test_large_blocks_are_given_back_when_they_are_freed() -> None:
     (rest,) = run_ranks(rest_of_freed_blocks, 1)
     assert rest < 0.2 * MEGABYTES
+
+
+def test_auto_multiplies_in_bfloat16_where_the_processor_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu, information = torch.device("cpu"), tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine, "_CPU_INFO", information)
+    for flags, expected in (("fma avx2 avx512_bf16", "bfloat16"), ("fma avx2", "none")):
+        information.write_text(f"flags: {flags}\n")
+        assert resolve_autocast("auto", cpu) == expected
+        assert resolve_autocast("none", cpu) == "none"
+        assert resolve_autocast("bfloat16", cpu) == "bfloat16"
