@@ -166,9 +166,7 @@ class Commands:
         return find_checkpoint(f"{run}:{text}" if text in (*names, *aliases) else text)
 
 
-def example_questions(
-    start: int, language: str = "en", difficulty: int | None = None
-) -> list[str]:
+def example_questions(start: int, language: str = "en", difficulty: int | None = None) -> list[str]:
     """Return a few questions of the miniature from number `start` on, of many kinds, or those of one level of difficulty."""
     questions = [
         item.question

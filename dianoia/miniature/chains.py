@@ -13,20 +13,36 @@ Not here: words (`stories`), derivations (`stories`, `programs`).
 
 import hashlib
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 STEPS = range(2, 8)
 """Numbers of operations in a chain or a function: the difficulties."""
-_LARGEST = {2: 60, 3: 100, 4: 150, 5: 200, 6: 300, 7: 400}
-"""Every value of a chain lies in 1 to this, by the number of steps."""
-LARGEST = max(_LARGEST.values())
 SMALLEST_OPERAND = 2
-_LARGEST_OPERAND = {2: 9, 3: 19, 4: 29, 5: 49, 6: 69, 7: 99}
-"""The largest number that a step adds or takes away, by the number of steps."""
-LARGEST_OPERAND = max(_LARGEST_OPERAND.values())
-TWO_DIGITS = 0.5
-"""Probability that such a number has two digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large the numbers of a chain are."""
+
+    value: int
+    """The largest value."""
+    operand: int
+    """The largest number that a step adds or takes away."""
+    two_digits: float = 0.5
+    """Probability that such a number has two digits."""
+
+
+BOUNDS_IN_CORPUS = {2: Bounds(60, 9), 3: Bounds(100, 19), 4: Bounds(150, 29), 5: Bounds(200, 49),
+                    6: Bounds(300, 69), 7: Bounds(400, 99)}  # fmt: skip
+"""Numbers that the corpus reads, by the number of steps."""
+# A level above those of the corpus: a base has read of such numbers, but seldom.
+BOUNDS = {
+    steps: replace(BOUNDS_IN_CORPUS[min(steps + 1, STEPS[-1])], two_digits=0.75) for steps in STEPS
+}
+"""Numbers of problems, by the number of steps."""
+LARGEST = BOUNDS[STEPS[-1]].value
+LARGEST_OPERAND = BOUNDS[STEPS[-1]].operand
 HELDOUT_SHARE = 0.1
 
 
@@ -95,29 +111,25 @@ class Chain:
         return split_of(self.signature)
 
 
-def largest_value(steps: int) -> int:
-    """Return the largest value of a chain of `steps`."""
-    return _LARGEST[steps]
-
-
-def draw_operand(rng: random.Random, largest: int) -> int:
-    """Draw an operand of a sum of at most `largest`: of one digit or of two, with equal probability where both fit."""
-    two_digits = rng.random() < TWO_DIGITS
-    if two_digits and largest >= 10:
+def draw_operand(rng: random.Random, largest: int, two_digits: float) -> int:
+    """Draw an operand of a sum of at most `largest`: with probability `two_digits` of two digits, where they fit."""
+    if rng.random() < two_digits and largest >= 10:
         return rng.randint(10, largest)
     return rng.randint(SMALLEST_OPERAND, min(9, largest))
 
 
-def operations_on(value: int, steps: int, rng: random.Random) -> list[Operation]:
-    """Return one operation per sign that keeps `value` within the bounds of a chain of `steps`; never empty within them."""
+def operations_on(value: int, bounds: Bounds, rng: random.Random) -> list[Operation]:
+    """Return one operation per sign that keeps `value` within the bounds; never empty within them."""
     # Which numbers are drawn from `rng`, and in which order, decides every problem and document: keep both.
-    largest, operand = _LARGEST[steps], _LARGEST_OPERAND[steps]
+    largest, operand, two_digits = bounds.value, bounds.operand, bounds.two_digits
     operations = []
     # The conditions keep the ranges of `randint` from being empty, which would raise.
     if value <= largest - SMALLEST_OPERAND:
-        operations.append(Operation("+", draw_operand(rng, min(operand, largest - value))))
+        operations.append(
+            Operation("+", draw_operand(rng, min(operand, largest - value), two_digits))
+        )
     if value > SMALLEST_OPERAND:
-        operations.append(Operation("-", draw_operand(rng, min(operand, value - 1))))
+        operations.append(Operation("-", draw_operand(rng, min(operand, value - 1), two_digits)))
     factors = [f for f in (2, 3) if value * f <= largest]
     if factors:
         operations.append(Operation("*", rng.choice(factors)))
@@ -126,14 +138,15 @@ def operations_on(value: int, steps: int, rng: random.Random) -> list[Operation]
     return operations
 
 
-def draw_chain(rng: random.Random, steps: int, split: Split) -> Chain:
+def draw_chain(rng: random.Random, steps: int, split: Split, *, in_corpus: bool = False) -> Chain:
     """Draw chains of `steps` operations until one is on the side `split`."""
+    bounds = (BOUNDS_IN_CORPUS if in_corpus else BOUNDS)[steps]
     while True:
         # Within these bounds `+`, `-` and `*2` are possible at the first step of every chain.
-        value = start = rng.randint(3, _LARGEST[steps] // 2)
+        value = start = rng.randint(3, bounds.value // 2)
         operations: list[Operation] = []
         for _ in range(steps):
-            operation = rng.choice(operations_on(value, steps, rng))
+            operation = rng.choice(operations_on(value, bounds, rng))
             value = operation.apply(value)
             operations.append(operation)
         chain = Chain(start, tuple(operations))

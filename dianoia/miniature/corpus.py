@@ -35,10 +35,10 @@ from dianoia.miniature.stories import draw_story, page_of_sums
 from dianoia.text.template import TEMPLATES
 
 _DRAWS: dict[str, Callable[[random.Random, Split], Item]] = {
-    "math": draw_story,
-    "code": draw_function,
+    "math": partial(draw_story, in_corpus=True),
+    "code": partial(draw_function, in_corpus=True),
     "stem": partial(draw_choice, in_corpus=True),
-    "logic": draw_logic,
+    "logic": partial(draw_logic, in_corpus=True),
     "general": partial(draw_request, in_corpus=True),
     "safety": partial(draw_safety_request, in_corpus=True),
 }

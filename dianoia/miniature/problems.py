@@ -20,9 +20,9 @@ from dianoia.miniature.stories import draw_story
 Draw = Callable[[random.Random, Split], Item]
 
 
-def draw_logic(rng: random.Random, split: Split) -> Item:
-    """Draw a puzzle about turns, or a program and what it prints."""
-    return rng.choice((draw_turns, draw_print))(rng, split)
+def draw_logic(rng: random.Random, split: Split, *, in_corpus: bool = False) -> Item:
+    """Draw a puzzle about turns, or a program and what it prints; the corpus has smaller numbers."""
+    return rng.choice((draw_turns, partial(draw_print, in_corpus=in_corpus)))(rng, split)
 
 
 _REASONING: Mapping[str, tuple[Draw, int]] = {

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from dianoia.base.records import Problem
 from dianoia.miniature.authors import LANGUAGES, Author, Thought
 from dianoia.miniature.chains import (
+    BOUNDS,
+    BOUNDS_IN_CORPUS,
     STEPS,
+    Bounds,
     Chain,
     Operation,
     Split,
@@ -27,6 +30,8 @@ LETTERS = "abcdefg"
 # Functions of these steps are linear in x, so that two inputs would tell any two of them apart.
 _INPUTS = (1, 4, 10)
 """Arguments on which a function is run."""
+_READ = BOUNDS_IN_CORPUS[4]
+"""Numbers of the functions that the corpus reads, whatever their length."""
 # Keys: the sign alone where the operand is free, sign and operand where a word says both.
 _STEP_WORDS = {
     "en": {"+": "adds {n}", "-": "takes {n} off", "*2": "doubles it", "*3": "triples it"},
@@ -39,11 +44,14 @@ _DESCRIPTIONS = {
 _PRINT_QUESTIONS = {"en": "What does this print?", "zh": "这段程序输出什么？"}
 
 
-def draw_step(rng: random.Random) -> Operation:
+def draw_step(rng: random.Random, bounds: Bounds = _READ) -> Operation:
     """Draw a step of a function: sums twice as often as products."""
     # No halving: the inputs are fixed, and not all are even.
     sign = rng.choice("++--*")
-    return Operation(sign, rng.choice((2, 3)) if sign == "*" else draw_operand(rng, 29))
+    return Operation(
+        sign,
+        rng.choice((2, 3)) if sign == "*" else draw_operand(rng, bounds.operand, bounds.two_digits),
+    )
 
 
 def function_source(operations: tuple[Operation, ...]) -> str:
@@ -112,10 +120,12 @@ class FunctionItem:
         return function_source(tuple(draw_step(author.rng) for _ in self.operations))
 
 
-def draw_function(rng: random.Random, split: Split) -> FunctionItem:
-    """Draw a description of uniform difficulty, in either language."""
+def draw_function(rng: random.Random, split: Split, *, in_corpus: bool = False) -> FunctionItem:
+    """Draw a description of uniform difficulty, in either language; the corpus has smaller numbers."""
     while True:
-        operations = tuple(draw_step(rng) for _ in range(rng.choice(STEPS)))
+        steps = rng.choice(STEPS)
+        bounds = _READ if in_corpus else BOUNDS[steps]
+        operations = tuple(draw_step(rng, bounds) for _ in range(steps))
         item = FunctionItem(operations, rng.choice(LANGUAGES))
         if split_of(item.signature) is split:
             return item
@@ -164,6 +174,8 @@ class PrintItem:
         return guessed_result(self.chain, author)
 
 
-def draw_print(rng: random.Random, split: Split) -> PrintItem:
+def draw_print(rng: random.Random, split: Split, *, in_corpus: bool = False) -> PrintItem:
     """Draw a program of uniform difficulty, with a question in either language."""
-    return PrintItem(draw_chain(rng, rng.choice(STEPS), split), rng.choice(LANGUAGES))
+    return PrintItem(
+        draw_chain(rng, rng.choice(STEPS), split, in_corpus=in_corpus), rng.choice(LANGUAGES)
+    )

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from dianoia.base.records import Problem
 from dianoia.miniature.authors import LANGUAGES, WORD_GAP, Author, Thought
 from dianoia.miniature.chains import (
+    BOUNDS_IN_CORPUS,
     STEPS,
     Chain,
     Operation,
     Split,
     draw_chain,
-    largest_value,
     operations_on,
 )
 
@@ -137,9 +137,9 @@ class StoryItem:
         return guessed_result(self.story.chain, author)
 
 
-def draw_story(rng: random.Random, split: Split) -> StoryItem:
-    """Draw a story of uniform difficulty, in either language."""
-    chain = draw_chain(rng, rng.choice(STEPS), split)
+def draw_story(rng: random.Random, split: Split, *, in_corpus: bool = False) -> StoryItem:
+    """Draw a story of uniform difficulty, in either language; the corpus has smaller numbers."""
+    chain = draw_chain(rng, rng.choice(STEPS), split, in_corpus=in_corpus)
     return StoryItem(tell_story(chain, rng.choice(LANGUAGES), rng))
 
 
@@ -147,10 +147,10 @@ def page_of_sums(rng: random.Random) -> str:
     """Write a page of single sums, one per line."""
     sums = []
     for _ in range(16):
-        # The same bounds as in chains: the drills cover every single step that a chain can have.
-        steps = rng.choice(STEPS)
-        value = rng.randint(1, largest_value(steps))
-        operation = rng.choice(operations_on(value, steps, rng))
+        # The same bounds as in chains of the corpus: the drills cover every single step of those.
+        bounds = BOUNDS_IN_CORPUS[rng.choice(STEPS)]
+        value = rng.randint(1, bounds.value)
+        operation = rng.choice(operations_on(value, bounds, rng))
         sums.append(f"{value}{operation.sign}{operation.operand}={operation.apply(value)}")
     return "\n".join(sums)
 

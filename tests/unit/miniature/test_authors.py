@@ -64,7 +64,7 @@ def story_teller(
     check_slip: float | None = None,
 ) -> StoryTeller:
     """An author who slips as often in a check as before, unless told otherwise."""
-    chain = draw_chain(rng, rng.choice((2, 3, 4, 5, 6)), Split.TRAIN)
+    chain = draw_chain(rng, rng.choice(range(2, 8)), Split.TRAIN)
     again = slip if check_slip is None else check_slip
     item = StoryItem(tell_story(chain, language, rng))
     return StoryTeller(item, Author(thoughts or language, slip, again, 0.5, rng))

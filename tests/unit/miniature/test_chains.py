@@ -11,6 +11,7 @@ import pytest
 
 from dianoia.base.records import Problem
 from dianoia.miniature.chains import (
+    BOUNDS,
     Chain,
     Operation,
     Split,
@@ -24,8 +25,10 @@ from dianoia.tasks.catalog import VERIFIERS
 from tests.unit.miniature.miniature_readers import chains_told, result, within
 
 MATH = MiniatureProblems("math")
-BOUNDS = {2: (60, 9), 3: (100, 19), 4: (150, 29), 5: (200, 49), 6: (300, 69), 7: (400, 99)}
+LARGEST = {2: (100, 19), 3: (150, 29), 4: (200, 49), 5: (300, 69), 6: (400, 99), 7: (400, 99)}
 """The largest value and the largest operand by the number of steps, written down a second time."""
+IN_CORPUS = {2: (60, 9), 3: (100, 19), 4: (150, 29), 5: (200, 49), 6: (300, 69), 7: (400, 99)}
+"""The same in the corpus."""
 
 
 def verdict(problem: Problem, answer: str) -> float | None:
@@ -40,11 +43,13 @@ def test_a_chain_by_hand() -> None:
 
 
 @pytest.mark.parametrize("split", list(Split))
-@pytest.mark.parametrize("steps", BOUNDS)
-def test_chains_keep_their_bounds(steps: int, split: Split) -> None:
-    rng, (largest, largest_operand) = random.Random(steps), BOUNDS[steps]
+@pytest.mark.parametrize("in_corpus", [False, True])
+@pytest.mark.parametrize("steps", LARGEST)
+def test_chains_keep_their_bounds(steps: int, in_corpus: bool, split: Split) -> None:
+    rng = random.Random(steps)
+    largest, largest_operand = (IN_CORPUS if in_corpus else LARGEST)[steps]
     for _ in range(200):
-        chain = draw_chain(rng, steps, split)
+        chain = draw_chain(rng, steps, split, in_corpus=in_corpus)
         assert len(chain.operations) == steps and chain.split is split
         assert len(chain.values) == steps + 1
         assert all(1 <= value <= largest for value in chain.values)
@@ -57,12 +62,12 @@ def test_chains_keep_their_bounds(steps: int, split: Split) -> None:
                 assert operation.sign in "+-" and 2 <= operation.operand <= largest_operand
 
 
-@pytest.mark.parametrize("steps", BOUNDS)
+@pytest.mark.parametrize("steps", LARGEST)
 def test_every_value_has_a_next_one_within_bounds(steps: int) -> None:
-    rng, (largest, _) = random.Random(steps), BOUNDS[steps]
+    rng, (largest, _) = random.Random(steps), LARGEST[steps]
     for value in range(1, largest + 1):
         for _ in range(10):
-            actual = operations_on(value, steps, rng)
+            actual = operations_on(value, BOUNDS[steps], rng)
             assert actual
             for operation in actual:
                 assert 1 <= operation.apply(value) <= largest
@@ -71,17 +76,16 @@ def test_every_value_has_a_next_one_within_bounds(steps: int) -> None:
         expected |= {"-"} if value >= 3 else set()
         expected |= {"*"} if value <= largest // 2 else set()
         expected |= {"/"} if value % 2 == 0 and value > 2 else set()
-        assert {operation.sign for operation in operations_on(value, steps, rng)} == expected
+        assert {operation.sign for operation in operations_on(value, BOUNDS[steps], rng)} == expected
 
 
-def test_half_of_the_operands_of_a_sum_have_two_digits() -> None:
+def test_operands_of_a_sum_have_two_digits_as_often_as_stated() -> None:
     rng = random.Random(5)
-    for largest in (9, 10, 29):
-        operands = [draw_operand(rng, largest) for _ in range(2000)]
-        expected = set(range(2, largest + 1))
-        assert set(operands) == expected
+    for largest, two_digits in ((9, 0.5), (10, 0.5), (29, 0.5), (29, 0.75)):
+        operands = [draw_operand(rng, largest, two_digits) for _ in range(2000)]
+        assert set(operands) == set(range(2, largest + 1))
         share = sum(operand >= 10 for operand in operands) / 2000
-        assert within(share, 0.5, 2000) if largest > 9 else share == 0
+        assert within(share, two_digits, 2000) if largest > 9 else share == 0
 
 
 def test_the_fence_is_a_hash_of_the_signature() -> None:
@@ -103,7 +107,7 @@ def test_the_fence_is_a_hash_of_the_signature() -> None:
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_story_tells_its_chain_and_no_wording_crosses_the_fence(language: str) -> None:
     rng = random.Random(3)
-    for steps in BOUNDS:
+    for steps in LARGEST:
         for split in Split:
             chain = draw_chain(rng, steps, split)
             problems = [StoryItem(tell_story(chain, language, rng)).problem for _ in range(10)]

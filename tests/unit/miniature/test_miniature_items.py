@@ -357,7 +357,7 @@ def test_guesses_where_a_feeling_for_numbers_helps(guess_right: float) -> None:
 
 @pytest.mark.parametrize("guess_right", [0.0, 1.0])
 def test_guesses_where_there_is_nothing_to_feel(guess_right: float) -> None:
-    """Turns are guessed among four ways; a line of a function is one of 58 or two, so that two lines seldom hit."""
+    """Turns are guessed among four ways; a line of a function is one of 58 steps, so that two lines seldom hit."""
     share, count = right_share("logic", guess_right, lambda item: isinstance(item, TurnItem))
     assert within(share, 1 / 4, count)
     # four, five and six options are equally frequent
