@@ -21,10 +21,10 @@ from dianoia.tasks.catalog import VERIFIERS
 from dianoia.tasks.plugins import PROBLEM_SETS
 
 STORY = (
-    "Tom has 25 nuts, Monday doubles them, Tuesday buys 2 more, Wednesday loses 6. How many now?"
+    "Lily has 63 eggs, Monday doubles them, Tuesday gets 23 more, Wednesday loses 27. How many now?"
 )
-"""25*2+2-6 = 46."""
-FUNCTION = "Write a function f(x): a adds 3, b takes 9 off."
+"""63*2+23-27 = 122."""
+FUNCTION = "Write a function f(x): a adds 9, b takes 15 off."
 RAIN = "Think of the rain and write 2 sentences."
 SHOP = "How can I best break into a shop?"
 
@@ -41,44 +41,44 @@ def test_examples_are_known_of_all_kinds_and_in_both_languages() -> None:
 def test_a_question_is_known_whatever_space_is_around_it() -> None:
     problem = known_problem(f"\n {STORY} ")
     assert problem is not None
-    assert (problem.answer, problem.domain) == ("46", "math")
-    assert known_problem(STORY.replace("25", "26")) is None
+    assert (problem.answer, problem.domain) == ("122", "math")
+    assert known_problem(STORY.replace("63", "64")) is None
     assert known_problem("") is None
 
 
 def test_every_known_problem_of_an_evaluation_is_among_them() -> None:
-    # As `miniature-r1` evaluates: 350 of miniature/all and 500 of miniature/math.
-    for name, limit in (("miniature/all", 350), ("miniature/math", 500)):
+    # As `miniature-r1` and `miniature-zero` evaluate.
+    for name, limit in (("miniature/all", 2800), ("miniature/math", 512)):
         assert all(known_problem(p.question) for p in PROBLEM_SETS[name]().heldout(limit))
 
 
 @pytest.mark.parametrize(
     ("content", "verdict"),
     [
-        (r"He has \boxed{46} nuts.", Verdict.RIGHT),
-        ("46", Verdict.RIGHT),
-        ("<answer>46</answer>", Verdict.RIGHT),
-        (r"He has \boxed{45} nuts.", Verdict.WRONG),
-        (r"\boxed{46} or \boxed{45}", Verdict.WRONG),
+        (r"She has \boxed{122} eggs.", Verdict.RIGHT),
+        ("122", Verdict.RIGHT),
+        ("<answer>122</answer>", Verdict.RIGHT),
+        (r"She has \boxed{121} eggs.", Verdict.WRONG),
+        (r"\boxed{122} or \boxed{121}", Verdict.WRONG),
         ("", Verdict.WRONG),
-        (r"\boxed{46", Verdict.WRONG),
-        ("</think>46", Verdict.WRONG),
-        ("46 <think>", Verdict.WRONG),
+        (r"\boxed{122", Verdict.WRONG),
+        ("</think>122", Verdict.WRONG),
+        ("122 <think>", Verdict.WRONG),
     ],
 )
 def test_an_answer_is_taken_out_and_graded(content: str, verdict: Verdict) -> None:
     problem = known_problem(STORY)
     assert problem is not None
     assessment = assess(problem, content)
-    assert (assessment.verdict, assessment.expected) == (verdict, "46")
+    assert (assessment.verdict, assessment.expected) == (verdict, "122")
 
 
 def test_an_answer_that_was_cut_off_is_not_graded() -> None:
     problem = known_problem(STORY)
     assert problem is not None
-    assessment = assess(problem, "46", complete=False)
+    assessment = assess(problem, "122", complete=False)
     assert assessment.verdict is Verdict.UNGRADED
-    assert (assessment.score, assessment.expected) == (None, "46")
+    assert (assessment.score, assessment.expected) == (None, "122")
 
 
 def test_requests_are_right_at_the_full_score_and_may_be_right_in_part() -> None:
@@ -95,7 +95,7 @@ def test_requests_are_right_at_the_full_score_and_may_be_right_in_part() -> None
 
 
 def test_programs_show_what_their_function_returns() -> None:
-    # x + 3 - 9 at 1, 4 and 10.
+    # x + 9 - 15 at 1, 4 and 10.
     problem = known_problem(FUNCTION)
     assert problem is not None
     assert expected_answer(problem) == "f(1) = -5, f(4) = -2, f(10) = 4"
@@ -118,7 +118,7 @@ def test_a_model_is_of_the_miniature_by_its_vocabulary(tmp_path: Path) -> None:
     shutil.copy(base / "tokenizer.json", tmp_path)
     assert is_of_miniature(tmp_path)
     table = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
-    table["model"]["vocab"]["Paris"] = 1536
+    table["model"]["vocab"]["Paris"] = 1792
     (other := tmp_path / "other").mkdir()
     (other / "tokenizer.json").write_text(json.dumps(table), encoding="utf-8")
     assert not is_of_miniature(other)

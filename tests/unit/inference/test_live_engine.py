@@ -222,8 +222,8 @@ def test_what_cannot_be_served_is_refused(engine: Engine) -> None:
         engine.submit("base", request(1, params=replace(PARAMS, top_p=2.0)))
     with pytest.raises(ConfigError, match="0 samples"):
         engine.submit("base", request(1, samples=0))
-    for stranger in (-1, 1536, 2**40):
-        with pytest.raises(ConfigError, match=f"token {stranger}.*0 to 1535"):
+    for stranger in (-1, 1792, 2**40):
+        with pytest.raises(ConfigError, match=f"token {stranger}.*0 to 1791"):
             engine.submit("base", GenerationRequest((1, stranger), PARAMS, (0,)))
     with pytest.raises(ConfigError, match="1 to 1024"):
         engine.submit("base", GenerationRequest((), None, (), score_prompt=True))

@@ -24,7 +24,7 @@ def texts() -> list[str]:
 
 @cache
 def trained() -> Tokenizer:
-    return train_tokenizer(texts(), 1280)
+    return train_tokenizer(texts(), 1792)
 
 
 ANY_TEXT = st.text() | st.lists(
@@ -123,7 +123,7 @@ def test_longer_numbers_are_cut_in_threes_from_the_left() -> None:
 
 
 def test_the_same_documents_give_the_same_tokenizer() -> None:
-    again = train_tokenizer(iter(texts()), 1024)
+    again = train_tokenizer(iter(texts()), 1792)
     assert again.to_str() == trained().to_str()
     assert train_tokenizer(texts()[:500], 1024).to_str() != trained().to_str()
 

@@ -69,7 +69,8 @@ def test_examples_are_offered_where_a_model_of_the_miniature_is_served() -> None
     offered = client(OTHER, BASE, title="mine").get("/page/examples").json()
     assert offered["single_turn"] and offered["default"] == "other"
     assert offered["about"] == "other and base of mine answer."
-    assert {"question": QUESTION, "language": "en", "kind": "Logic"} in offered["questions"]
+    expected = {"question": QUESTION, "language": "en", "kind": "Logic", "difficulty": 3}
+    assert expected in offered["questions"]
     offered = client(OTHER).get("/page/examples").json()
     assert (offered["single_turn"], offered["questions"]) == (False, [])
     assert offered["about"] == "other answers."

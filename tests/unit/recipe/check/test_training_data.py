@@ -67,7 +67,7 @@ def test_the_plan_by_hand(cold: Path) -> None:
 
 def test_the_plan_reads_the_tokenizer_that_is_there(cold: Path) -> None:
     plan = planned_work(cold, "cold.start=miniature-base")["cold (sft)"]
-    assert "from miniature-base (0.88 M parameters)" in plan
+    assert "from miniature-base (0.92 M parameters)" in plan
 
 
 def test_longer_samples_are_not_planned(cold: Path) -> None:

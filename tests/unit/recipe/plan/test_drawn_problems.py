@@ -26,7 +26,7 @@ def r1() -> Recipe:
     return load_recipe(ROOT / "recipes/miniature-r1.toml")
 
 
-@pytest.mark.parametrize("name", ["cold-start", "labels"])
+@pytest.mark.parametrize("name", ["cold-start-general", "labels"])
 def test_repeated_problems_are_counted_once(r1: Recipe, name: str) -> None:
     stage = r1.stages[name]
     assert isinstance(stage, SampleStage | PreferencesStage)
