@@ -108,7 +108,7 @@ def response(problem: Problem, thought: str | None) -> Rollout:
         ("stem", "A iron: metal, gas? no\nB neon: gas, gas? yes\n", Mode.DERIVED),
         ("stem", "A 铁:金属，气体？否\nB 氖气:气体，气体？是\n", Mode.DERIVED),
         ("stem", "A iron: metal, gas? no\nB neon:气体，气体？是\n", Mode.DERIVED),
-        ("stem", "A iron: metal, gas? no\n" * 3, Mode.CHECKED),
+        ("stem", "A iron: metal, gas? no\n" * 3, Mode.DERIVED),
         ("stem", "A iron: metal\nB neon: gas\n", Mode.AT_ONCE),
         ("stem", "A iron: metal, gas?\nB neon: gas, yes\nC 铁:金属，气体？\n", Mode.AT_ONCE),
         ("stem", "A iron: metal, gas? maybe\nB neon: noble, gas? yes\n", Mode.AT_ONCE),

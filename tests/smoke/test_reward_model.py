@@ -117,7 +117,7 @@ def test_a_preference_is_learnt_that_length_does_not_explain(write: Write, tmp_p
 def test_adapters_learn_a_preference(write: Write, tmp_path: Path) -> None:
     """The folder is the merged classifier, and the head is in PEFT's `modules_to_save`."""
     out = tmp_path / "run"
-    assert run(write(pairs(300)), out, "helpful.lora.rank=8") == 0
+    assert run(write(pairs(300)), out, "helpful.lora.rank=8", "helpful.epochs=5") == 0
     assert read(out, "evaluation.json")["reward_model"]["accuracy"]["value"] >= 0.8
     checkpoint = out / "stages/helpful/checkpoint"
     model, faults = AutoModelForSequenceClassification.from_pretrained(

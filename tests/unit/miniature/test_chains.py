@@ -76,7 +76,9 @@ def test_every_value_has_a_next_one_within_bounds(steps: int) -> None:
         expected |= {"-"} if value >= 3 else set()
         expected |= {"*"} if value <= largest // 2 else set()
         expected |= {"/"} if value % 2 == 0 and value > 2 else set()
-        assert {operation.sign for operation in operations_on(value, BOUNDS[steps], rng)} == expected
+        assert {
+            operation.sign for operation in operations_on(value, BOUNDS[steps], rng)
+        } == expected
 
 
 def test_operands_of_a_sum_have_two_digits_as_often_as_stated() -> None:
