@@ -101,8 +101,9 @@ def test_output_input_and_errors_come_back(box: ForkSandbox) -> None:
 
 def test_threads_and_exit_handlers_run_to_their_end(box: ForkSandbox) -> None:
     source = (
-        "import atexit, threading, time\natexit.register(print, 'last')\n"
-        "threading.Thread(target=lambda: (time.sleep(0.05), print('thread'))).start()\nprint('main')"
+        "import atexit, threading, time\natexit.register(print, 'last')\nmain = threading.Event()\n"
+        "threading.Thread(target=lambda: (main.wait(), time.sleep(0.05), print('thread'))).start()\n"
+        "print('main')\nmain.set()"
     )
     assert run(box, source).stdout == "main\nthread\nlast\n"
 
