@@ -134,7 +134,7 @@ def _rarity(index: int) -> int:
     return next(rarity for rarity, indices in enumerate(RARITIES) if index in indices)
 
 
-def _draw_rarity(rng: random.Random, in_corpus: bool) -> range:
+def _draw_members(rng: random.Random, in_corpus: bool) -> range:
     """Draw the members that a question is about: any rarity as often, in the corpus the common ones more often."""
     weights = _IN_CORPUS if in_corpus else (1,) * len(RARITIES)
     return rng.choices(RARITIES, weights)[0]
@@ -144,7 +144,7 @@ def draw_choice(rng: random.Random, split: Split, *, in_corpus: bool = False) ->
     """Draw a question of uniform difficulty, in either language; the corpus has fewer about rare things."""
     while True:
         category, others = _draw_categories(rng)
-        members = _draw_rarity(rng, in_corpus)
+        members = _draw_members(rng, in_corpus)
         options = [(k, rng.choice(members)) for k in (category, *others)]
         rng.shuffle(options)
         item = ChoiceItem(category, tuple(options), rng.choice(LANGUAGES))
@@ -183,6 +183,6 @@ def page_of_facts(rng: random.Random) -> str:
     language, lines = rng.choice(LANGUAGES), []
     for _ in range(10):
         category = rng.randrange(len(CATEGORIES["en"]))
-        name = MEMBERS[language][category][rng.choice(_draw_rarity(rng, in_corpus=True))]
+        name = MEMBERS[language][category][rng.choice(_draw_members(rng, in_corpus=True))]
         lines.append(category_fact(name, category, language))
     return "\n".join(lines)

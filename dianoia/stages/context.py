@@ -22,7 +22,7 @@ from dianoia.config import (
 )
 from dianoia.config.template_table import QUESTION
 from dianoia.distributed.group import ranks
-from dianoia.hardware.devices import pick_device, resolve_autocast
+from dianoia.hardware.devices import resolve_autocast
 from dianoia.judge.judge import Judge, evaluation_judge, grader_of, training_judge
 from dianoia.learner.checkpoint_folder import Draw, Usage
 from dianoia.learner.lora import add_adapters
@@ -254,7 +254,7 @@ class StageContext(Context):
             max_tokens=config.sampling.max_tokens,
             temperature=config.sampling.temperature,
             tokens_per_micro_batch=config.tokens_per_micro_batch,
-            autocast=resolve_autocast(config.autocast, pick_device()),
+            autocast=resolve_autocast(config.autocast, self.device),
             recompute=config.recompute,
             sharding=self.sharding,
         )
@@ -269,7 +269,7 @@ class StageContext(Context):
             config.optimizer,
             total_steps=len(steps),
             tokens_per_row=config.tokens_per_micro_batch,
-            autocast=resolve_autocast(config.autocast, pick_device()),
+            autocast=resolve_autocast(config.autocast, self.device),
             recompute=config.recompute,
             sharding=self.sharding,
         )
@@ -285,7 +285,7 @@ class StageContext(Context):
             config.optimizer,
             total_steps=total_steps,
             tokens_per_micro_batch=config.tokens_per_micro_batch,
-            autocast=resolve_autocast(config.autocast, pick_device()),
+            autocast=resolve_autocast(config.autocast, self.device),
             recompute=config.recompute,
             sharding=self.sharding,
         )
